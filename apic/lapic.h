@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's local APIC: one 4 KiB register page that hardware reads as the virtual-APIC page, and
+ * the object state around it (SDM volume 3, chapters "Advanced Programmable Interrupt Controller" and
+ * "APIC Virtualization and Virtual Interrupts").
+ *
+ * Ownership. vIRR, vISR, vPPR, RVI, SVI belong to the CPU that owns the vCPU (or to its hardware in
+ * guest mode). Everybody else, including devices and the vCPU's own timer, hands an interrupt over
+ * by setting its bit in PIR and then ON, whether APICv is active or not; the owner moves PIR into vIRR
+ * before each entry. So switching APICv never races with a poster. TMR bits are written by the
+ * poster with locked operations before PIR.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "apic/vm.h"
+
+enum lapic_mode { LAPIC_DISABLED, LAPIC_XAPIC, LAPIC_X2APIC };
+
+/* Posted-interrupt descriptor (SDM volume 3, table "Format of Posted-Interrupt Descriptor"). */
+struct pi_desc {
+    _Atomic uint64_t pir[4];  /* one bit per vector */
+    _Atomic uint64_t control; /* ON 0, SN 1, NV 23:16, NDST 63:32 */
+    uint64_t reserved[3];
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct pi_desc) == 64, "hardware reads 64 bytes");
+
+/* Bits of lapic->events. */
+enum lapic_event { LAPIC_EVENT_INIT = 1, LAPIC_EVENT_SIPI = 2 };
+
+struct lapic {
+    uint8_t *page;            /* the virtual-APIC page */
+    struct pi_desc *pi;       /* 64-byte aligned */
+    struct apic_vm *vm;
+    uint32_t id;              /* x2APIC id = index of the vCPU in its VM */
+    uint64_t base;            /* IA32_APIC_BASE as the guest reads it */
+    int64_t tsc_offset;       /* guest TSC - host TSC; written by lapic_set_tsc_offset only */
+    _Atomic uint32_t events;  /* pending INIT and SIPI */
+    _Atomic uint8_t sipi_vector;
+    bool apicv_active;        /* written by the owner in lapic_before_entry */
+    /* more fields: owned by apic/, see there */
+};
+
+/* What the next VM entry must carry, decided by lapic_before_entry. */
+struct lapic_entry {
+    int inject;            /* vector to inject as external interrupt by the VM-entry interruption-information
+                              field, or -1; it is in service already */
+    bool interrupt_window; /* an interrupt is waiting that cannot be injected now: open the window */
+};
+
+/* What lapic_take_events found. */
+struct lapic_events {
+    bool init;             /* reset the vCPU as INIT does, then wait for SIPI (boot CPU: start at reset vector) */
+    int sipi;              /* -1, or the start-up vector (only reported when wait_for_sipi was given) */
+};
+
+/*
+ * Life. page is a zeroed 4 KiB page, pi a zeroed descriptor; the vCPU is not running. The local APIC
+ * comes out of power-up reset in xAPIC mode, BSP flag set for id 0.
+ */
+void lapic_init(struct lapic *lapic, struct apic_vm *vm, uint32_t id, void *page, struct pi_desc *pi);
+
+/* Power-up reset (init = false) or INIT (true: id, base and x2APIC mode are kept). Owner, root mode. */
+void lapic_reset(struct lapic *lapic, bool init);
+
+enum lapic_mode lapic_mode(const struct lapic *lapic);
+static inline bool lapic_apicv_active(const struct lapic *lapic)
+{
+    return lapic->apicv_active;
+}
+
+/* Guest accesses. All: owner, root mode, VMCS current. */
+
+/* WRMSR IA32_APIC_BASE; ERR_GP for reserved bits and illegal transitions (SDM, "x2APIC State Transitions"). */
+int lapic_write_base(struct lapic *lapic, uint64_t value);
+uint64_t lapic_read_base(const struct lapic *lapic);
+
+/* RDMSR/WRMSR of 800H-8FFH and IA32_TSC_DEADLINE (6E0H); ERR_GP as the SDM says. */
+int lapic_read_msr(struct lapic *lapic, uint32_t msr, uint64_t *value);
+int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);
+
+/* Access to the 4 KiB xAPIC window; offset 0..0xFFF, size 1, 2, 4 or 8. Only in xAPIC mode. */
+uint64_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, unsigned size);
+void lapic_mmio_write(struct lapic *lapic, uint32_t offset, unsigned size, uint64_t value);
+
+/* Exit reason 56, APIC write: hardware has stored the value in the page at offset already. */
+void lapic_apic_write(struct lapic *lapic, uint32_t offset);
+
+/* Exit reason 45, virtualized EOI of vector: hardware has updated vISR, SVI and vPPR already. */
+void lapic_eoi_induced(struct lapic *lapic, uint8_t vector);
+
+/* Exit reason 43, TPR below threshold. */
+void lapic_tpr_below_threshold(struct lapic *lapic);
+
+/* MOV to/from CR8 when the TPR shadow is off; value 0..15 (the caller has checked). */
+void lapic_write_cr8(struct lapic *lapic, uint8_t value);
+uint8_t lapic_read_cr8(const struct lapic *lapic);
+
+/* Timer. */
+
+/* The guest's TSC moved against the host's: deadlines move with it. Owner. */
+void lapic_set_tsc_offset(struct lapic *lapic, int64_t offset);
+
+/* Host TSC at which the timer fires next; UINT64_MAX when it is not armed. Owner. */
+uint64_t lapic_timer_deadline(const struct lapic *lapic);
+
+/* Fire the timer when it is due at host TSC now; periodic: re-arm without drift. Owner. */
+void lapic_timer_poll(struct lapic *lapic, uint64_t now);
+
+/* Around VM entry. Owner, interrupts off, VMCS current. */
+
+/*
+ * Apply a pending APICv change, move PIR into vIRR, and with APICv active publish RVI, else choose the
+ * interrupt to inject. can_inject: RFLAGS.IF set, no STI/MOV-SS shadow, and the entry carries no other
+ * event. A chosen vector is moved from vIRR to vISR here.
+ */
+struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject);
+
+/*
+ * Blocked vCPUs. lapic_has_interrupt: is an interrupt deliverable by priority (vIRR or PIR above vPPR),
+ * whatever IF says? Owner. Returns the vector or -1.
+ */
+int lapic_has_interrupt(struct lapic *lapic);
+
+/*
+ * Descriptor state for the scheduler. load: the vCPU is about to run on the CPU with that APIC id
+ * (NV := notification vector, NDST, SN clear). block: it is about to block (NV := wake-up vector);
+ * returns false if ON turned out to be set: do not block. put: runnable but not running.
+ */
+void lapic_load(struct lapic *lapic, uint32_t host_apic_id, uint8_t notification_vector);
+bool lapic_block(struct lapic *lapic, uint8_t wakeup_vector);
+void lapic_put(struct lapic *lapic);
+
+/* INIT and SIPI: take what is pending; SIPI is dropped unless wait_for_sipi. Owner. */
+struct lapic_events lapic_take_events(struct lapic *lapic, bool wait_for_sipi);
+
+/* Delivery, any CPU: see apic_vm_deliver in apic/vm.h. */
+
+/* One message accepted by this local APIC (destination already decided). Any CPU. */
+void lapic_accept(struct lapic *lapic, const struct apic_message *message);

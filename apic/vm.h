@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* The interrupt fabric of one VM: its local APICs, the destination map, APICv inhibition. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "apic/ioapic.h"
+#include "lib/spinlock.h"
+
+enum { APIC_MAX_VCPUS = 64, APIC_MAX_IDS = 256 };
+
+struct lapic;
+
+/* What the CPU offers; read from the capability MSRs by vmx/, fixed for the life of a VM. */
+struct apic_features {
+    bool tpr_shadow;            /* "use TPR shadow" */
+    bool apic_accesses;         /* "virtualize APIC accesses" */
+    bool x2apic_mode;           /* "virtualize x2APIC mode" */
+    bool register_virt;         /* "APIC-register virtualization" */
+    bool interrupt_delivery;    /* "virtual-interrupt delivery": needed for APICv to be active at all */
+    bool posted_interrupts;     /* "process posted interrupts"; without it posts are followed by a kick */
+};
+
+/* Why APICv is off for a VM, at run time. */
+enum apicv_inhibit {
+    APICV_INHIBIT_OPTION = 0,   /* apicv=off */
+    APICV_INHIBIT_HARDWARE,     /* the CPU has no virtual-interrupt delivery */
+    APICV_INHIBIT_APIC_ID,      /* an xAPIC id was changed, or two are equal */
+    APICV_INHIBIT_APIC_BASE,    /* an xAPIC base was moved */
+    APICV_INHIBIT_EXTINT,       /* LVT0 or an I/O APIC entry delivers ExtINT */
+    APICV_INHIBIT_DEBUGGER,     /* a debugger blocks interrupts */
+    APICV_INHIBIT_MONITOR,      /* monitor command */
+};
+
+/* An interrupt message: from an I/O APIC entry, an MSI, an ICR or an LVT entry. */
+struct apic_message {
+    uint32_t destination;   /* APIC id or logical destination (8 bits in xAPIC format, 32 in x2APIC) */
+    bool logical;           /* destination mode */
+    bool x2apic_format;     /* destination is 32 bits wide; else 8 with 0xFF = all */
+    uint8_t delivery_mode;  /* SDM encoding: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
+    uint8_t vector;
+    bool level;             /* trigger mode */
+    bool assert_level;      /* level bit of the ICR: INIT de-assert when false */
+    uint8_t shorthand;      /* 0 none, 1 self, 2 all including self, 3 all but self; ICR only */
+    struct lapic *source;   /* sender of an IPI, NULL for devices */
+};
+
+struct apic_map; /* destination lookup, apic/map.h */
+
+struct apic_vm {
+    struct apic_features features;
+    unsigned vcpu_count;
+    struct lapic *lapics[APIC_MAX_VCPUS];
+    struct ioapic ioapic;
+    struct spinlock lock;           /* map and inhibition changes */
+    _Atomic uint32_t inhibits;      /* bit per enum apicv_inhibit */
+    uint32_t tsc_per_timer_tick;    /* local APIC timer input clock: TSC ticks per count at divide 1; 1 */
+    /* more fields: owned by apic/ */
+};
+
+/* Prepare the fabric of a VM; no local APIC yet. lapic_init adds them. */
+void apic_vm_init(struct apic_vm *vm, const struct apic_features *features);
+
+/*
+ * Route a message to every local APIC it names; returns the number that accepted it. Any CPU, no
+ * apic/ lock held (the I/O APIC delivers after dropping its lock or documents its order).
+ */
+unsigned apic_vm_deliver(struct apic_vm *vm, const struct apic_message *message);
+
+/* MSI: decode address and data (SDM volume 3, "Message Signalled Interrupts") and deliver. Any CPU. */
+unsigned apic_vm_deliver_msi(struct apic_vm *vm, uint64_t address, uint32_t data);
+
+/*
+ * Set or clear one inhibit reason; every vCPU applies the new state before its next entry (it is
+ * kicked). Returns whether the activation state of the VM changed. Any CPU.
+ */
+bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set);
+
+/* Name of a reason for logs and the monitor, e.g. "apic-id". */
+const char *apicv_inhibit_name(enum apicv_inhibit reason);
