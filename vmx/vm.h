@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* A virtual machine as vmx/ sees it: memory, port and MMIO regions, vCPUs, interrupt fabric. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "apic/vm.h"
+#include "vmx/ept.h"
+
+enum { VM_NAME_SIZE = 16, VM_MAX_VCPUS = 16, VM_MAX_IO = 32, VM_MAX_MMIO = 8 };
+
+struct vcpu;
+struct vm;
+
+/*
+ * Device access handlers, called by the exiting vCPU's CPU in root mode, VMCS current. size 1, 2 or 4
+ * (MMIO also 8). offset counts from the region's start. They take their own locks: several vCPUs can
+ * call at once.
+ */
+struct io_ops {
+    uint64_t (*read)(void *device, uint64_t offset, unsigned size);
+    void (*write)(void *device, uint64_t offset, unsigned size, uint64_t value);
+};
+
+struct io_region {
+    uint64_t base; /* port or guest-physical address */
+    uint64_t size; /* ports or bytes */
+    const struct io_ops *ops;
+    void *device;
+};
+
+/* How a VM ended; also of one that a guest fault killed. */
+enum vm_end {
+    VM_RUNNING = 0,
+    VM_POWERED_OFF, /* S5 or the power-off port */
+    VM_DEBUG_EXIT,  /* debug-exit port: end_code holds what was written */
+    VM_KILLED, /* a fault that Rivet could not reflect (triple fault without reset, bad VM entry, ...) */
+};
+
+struct vm {
+    char name[VM_NAME_SIZE];
+    unsigned id;
+    struct ept ept;
+    struct apic_vm apic;
+    unsigned vcpu_count;
+    struct vcpu *vcpus[VM_MAX_VCPUS];
+    uint8_t *io_bitmap; /* A and B, 8 KiB; all ones: every port exits */
+    unsigned io_count, mmio_count;
+    struct io_region io[VM_MAX_IO];
+    struct io_region mmio[VM_MAX_MMIO];
+    _Atomic int end; /* enum vm_end */
+    uint32_t end_code;
+    /* Called once, on the CPU where it happened, when the VM ended / asks for reset; set by guest/. */
+    void (*on_end)(struct vm *vm);
+    void (*on_reset)(
+        struct vm *vm); /* all vCPUs are stopped in root mode: reload memory, boot state */
+    void *guest;        /* guest/'s own data */
+};
+
+/* Allocate and prepare a VM without memory and vCPUs. NULL when out of memory. Boot CPU before VMs run. */
+struct vm *vm_create(const char *name);
+
+/* Map host memory at a guest-physical range (all 4 KiB aligned), write-back, read/write/execute by flags
+ * of vmx/ept.h. Boot CPU before the VM runs. ERR_NO_MEMORY, ERR_EXISTS (already mapped). */
+int vm_map(struct vm *vm, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned rights);
+
+/* Host pointer to size bytes of guest RAM at gpa, contiguous on the host; NULL if any byte is not RAM. */
+void *vm_memory(struct vm *vm, uint64_t gpa, uint64_t size);
+
+/* Register a device's ports / MMIO window. ERR_EXISTS when it overlaps another, ERR_NO_MEMORY table full.
+ * Unclaimed ports read all ones and ignore writes. */
+int vm_add_io(struct vm *vm, uint16_t port, unsigned count, const struct io_ops *ops, void *device);
+int vm_add_mmio(struct vm *vm, uint64_t gpa, uint64_t size, const struct io_ops *ops, void *device);
+
+/* End the VM; all its vCPUs leave guest mode and never run again, then on_end is called once. Any CPU. */
+void vm_stop(struct vm *vm, enum vm_end end, uint32_t code);
+
+/* Stop all vCPUs, call on_reset, start again at the boot state it set. Any CPU, from an exit handler. */
+void vm_request_reset(struct vm *vm);
