@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What CPUID tells guests (SDM volume 2, "CPUID"): the host's answer through one table of masks. */
+#pragma once
+
+#include <stdint.h>
+
+#include "arch/cpuid.h"
+
+/* What the answer depends on beside the host CPU. Guest state as CPUID shows it. */
+struct cpuid_guest {
+    unsigned vcpu_index; /* x2APIC id */
+    unsigned vcpu_count;
+    uint64_t cr4;
+    uint64_t xcr0, xss;
+    bool apic_enabled; /* IA32_APIC_BASE.EN */
+    uint64_t misc_enable;
+};
+
+/* What of the machine the policy follows, decided once by cpuid_init. */
+struct cpuid_machine {
+    struct cpuid (*read)(uint32_t leaf, uint32_t subleaf); /* the host's CPUID */
+    uint64_t tsc_hz;
+    uint64_t xcr0, xss;           /* supported for guests */
+    bool rdtscp, invpcid, xsaves; /* the VMX controls that these instructions need are available */
+};
+
+/* Decide the policy. Boot CPU, once, after tsc_calibrate, xstate_enable_cpu and vmx_check_cpu. */
+void cpuid_init(const struct cpuid_machine *machine);
+
+/* CPUID as that guest sees it. Any CPU. */
+struct cpuid cpuid_for_guest(const struct cpuid_guest *guest, uint32_t leaf, uint32_t subleaf);
+
+/* Physical-address width that guests see, in bits. */
+unsigned cpuid_physical_address_bits(void);
