@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmx/segment.h"
+
 /* X(name, encoding) for every field, in the order of the SDM's appendix. */
 #define VMCS_FIELDS(X)                              \
     /* 16-bit control fields */                     \
@@ -213,19 +215,7 @@ enum vmcs_field {
 #undef X
 };
 
-/* Guest segment registers in VMCS (and ModRM) order: the n-th one's field is 2n after the ES field. */
-enum {
-    SEGMENT_ES,
-    SEGMENT_CS,
-    SEGMENT_SS,
-    SEGMENT_DS,
-    SEGMENT_FS,
-    SEGMENT_GS,
-    SEGMENT_LDTR,
-    SEGMENT_TR,
-    SEGMENT_COUNT
-};
-
+/* A field of the n-th segment register (vmx/segment.h) is 2n after the one of ES. */
 static inline enum vmcs_field vmcs_segment(enum vmcs_field es_field, unsigned segment)
 {
     return (enum vmcs_field)(es_field + 2 * segment);
