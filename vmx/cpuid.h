@@ -2,6 +2,7 @@
 /* What CPUID tells guests (SDM volume 2, "CPUID"): the host's answer through one table of masks. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "arch/cpuid.h"
@@ -30,5 +31,6 @@ void cpuid_init(const struct cpuid_machine *machine);
 /* CPUID as that guest sees it. Any CPU. */
 struct cpuid cpuid_for_guest(const struct cpuid_guest *guest, uint32_t leaf, uint32_t subleaf);
 
-/* Physical-address width that guests see, in bits. */
+/* Physical-address width that guests see, in bits; whether they have 1 GiB pages. After cpuid_init. */
 unsigned cpuid_physical_address_bits(void);
+bool cpuid_offers_1g_pages(void);
