@@ -163,6 +163,8 @@ class Console:
         self.selector = selectors.DefaultSelector()
         self.com1 = None
         self.escaped = self.stop = False
+        self.interactive = sys.stdin.isatty()
+        self.held = b""
         self.com1_listener = Listener(self.selector, socket.AF_INET, ("127.0.0.1", 0),
                                       self.machine_came)
         self.com2 = Com2(self.selector, com2) if com2 else None
@@ -181,7 +183,9 @@ class Console:
 
     def output(self, data):
         """The machine wrote to COM1."""
-        data = data.replace(b"\r", b"")
+        data = self.held + data.replace(b"\r", b"")
+        if not self.interactive:
+            data, self.held = without_queries(data)
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         if self.serial:
@@ -217,13 +221,12 @@ class Console:
 
         Returns its exit status, or None when it was ended from here.
         """
-        interactive = sys.stdin.isatty()
-        saved = termios.tcgetattr(0) if interactive else None
+        saved = termios.tcgetattr(0) if self.interactive else None
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
                                  stderr=subprocess.STDOUT, start_new_session=True,
                                  preexec_fn=die_with_parent)
         try:
-            if interactive:
+            if self.interactive:
                 raw_input_mode()
                 self.selector.register(0, selectors.EVENT_READ, self.keyboard)
                 print("boot: Ctrl-A x ends the machine", file=sys.stderr)
@@ -254,6 +257,17 @@ class Console:
                 panicked = True
                 deadline = min(deadline, time.monotonic() + AFTER_PANIC)
         return None
+
+
+def without_queries(data):
+    """Drops a shell's question for the cursor, which nobody is there to answer.
+
+    Returns what can be shown and a possible beginning of one that must wait for more.
+    """
+    data = data.replace(b"\x1b[6n", b"")
+    start = re.search(rb"\x1b(\[6?)?$", data)
+    cut = start.start() if start else len(data)
+    return data[:cut], data[cut:]
 
 
 LIBC = ctypes.CDLL(None)

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import tempfile
 
-MODULES = "iso9660 normal configfile multiboot multiboot2 serial terminal terminfo echo halt true search"
+MODULES = "iso9660 normal configfile multiboot multiboot2 linux serial terminal terminfo echo halt true search"
 BIOS_MODULES = MODULES + " biosdisk vbe vga"
 EFI_MODULES = MODULES + " part_gpt fat efi_gop efi_uga"
 EARLY_CONFIG = "search --file --set=root /boot/rivet-grub.cfg\nconfigfile /boot/rivet-grub.cfg\n"

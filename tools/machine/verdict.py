@@ -8,24 +8,32 @@ MEANING = {
     VM_FAILED: "a VM ended by fault or with a failure",
     PANIC: "Rivet panicked",
     TIMEOUT: "time-out",
-    DIED: "the emulator stopped without a verdict",
+    DIED: "the machine stopped without a verdict on its console",
     FATAL: "Rivet refused to start",
 }
-# Rivet's last words. Rivet begins them on a new line; what a guest left on it may come before.
-RIVET_ENDS = (
+# Who speaks on the console: patterns of last words, each with what it means. Rivet begins its own
+# on a new line, but what a guest left there may come before.
+RIVET = (
     (re.compile(rb"rivet: panic:"), PANIC),
     (re.compile(rb"rivet: fatal:"), FATAL),
     (re.compile(rb"rivet: end: failed"), VM_FAILED),
     (re.compile(rb"rivet: end: ok"), OK),
 )
-BARE_SUMMARY = re.compile(rb"^SUMMARY: (\d+) tests?, (\d+) (?:unexpected )?fail")
+GUEST = (
+    (re.compile(rb"^SUMMARY: \d+ tests?, 0 failed"), OK),
+    (re.compile(rb"^SUMMARY: "), VM_FAILED),
+)
+LINUX = (
+    (re.compile(rb"Kernel panic"), VM_FAILED),
+    (re.compile(rb"reboot: Power down"), OK),
+)
 
 
 class Verdict:
     """Reads the console line by line and keeps the worst that was said."""
 
-    def __init__(self, bare):
-        self.bare = bare
+    def __init__(self, rules):
+        self.rules = rules
         self.said = None
         self.partial = b""
 
@@ -35,30 +43,22 @@ class Verdict:
         for line in lines:
             self.read(line)
 
-    def read(self, line):
-        """Takes one whole line."""
-        if self.bare:
-            summary = BARE_SUMMARY.match(line)
-            if summary:
-                self.worst(VM_FAILED if int(summary[2]) else OK)
-            return
-        for pattern, code in RIVET_ENDS:
-            if pattern.search(line):
-                self.worst(code)
-
     def finish(self):
         """The console is silent from now on: a last line without its end counts too."""
         self.read(self.partial)
         self.partial = b""
 
-    def worst(self, code):
-        """A panic stays a panic, whatever comes after it."""
-        self.said = max(code, self.said or OK) if self.said != PANIC else PANIC
+    def read(self, line):
+        """Takes one whole line; a panic stays a panic, whatever comes after it."""
+        for pattern, code in self.rules:
+            if pattern.search(line):
+                self.said = PANIC if self.said == PANIC else max(code, self.said or OK)
+                return
 
     def code(self, powered_off):
         """The exit status of a machine that ended by itself."""
         if self.said is None:
-            return VM_FAILED if self.bare and powered_off else DIED
+            return DIED
         if self.said == OK and not powered_off:
             return DIED
         return self.said
