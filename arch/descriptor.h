@@ -2,37 +2,32 @@
 /* Segments, TSS, GDT and stacks of each CPU (SDM volume 3, "Protected Mode Memory Management"). */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "arch/cpu.h"
+#include "arch/layout.h"
 #include "lib/bits.h"
 
-/* Selectors, the same on every CPU. boot/entry.S uses SELECTOR_CODE and SELECTOR_DATA too. */
-enum {
-    SELECTOR_NULL = 0x00,
-    SELECTOR_CODE = 0x08, /* 64-bit code */
-    SELECTOR_DATA = 0x10, /* SS, DS, ES; FS and GS are null with bases from MSRs */
-    SELECTOR_TSS = 0x18,  /* two slots */
-    GDT_ENTRIES = 5,
-};
+enum { GDT_ENTRIES = 5 }; /* null, code, data, TSS in two */
 
 /* IST indices in IDT gates (1-based, as in the gate). */
 enum { IST_NONE = 0, IST_NMI = 1, IST_DF = 2, IST_MC = 3 };
 
-enum { STACK_SIZE = 0x8000, IST_STACK_SIZE = 0x2000 };
-
 /* Stacks of one CPU. Each grows down into an unmapped guard page. Page aligned. */
 struct cpu_stacks {
-    uint8_t main_guard[PAGE_SIZE];
+    uint8_t main_guard[STACK_GUARD_SIZE];
     uint8_t main[STACK_SIZE];
-    uint8_t nmi_guard[PAGE_SIZE];
+    uint8_t nmi_guard[STACK_GUARD_SIZE];
     uint8_t nmi[IST_STACK_SIZE];
-    uint8_t df_guard[PAGE_SIZE];
+    uint8_t df_guard[STACK_GUARD_SIZE];
     uint8_t df[IST_STACK_SIZE];
-    uint8_t mc_guard[PAGE_SIZE];
+    uint8_t mc_guard[STACK_GUARD_SIZE];
     uint8_t mc[IST_STACK_SIZE];
 };
+_Static_assert(STACK_GUARD_SIZE == PAGE_SIZE, "a guard is one page");
 _Static_assert(sizeof(struct cpu_stacks) % PAGE_SIZE == 0, "guards must be whole pages");
+_Static_assert(offsetof(struct cpu_stacks, main) + STACK_SIZE == STACK_MAIN_TOP, "boot/entry.S");
 
 /* 64-bit task-state segment. */
 struct tss {

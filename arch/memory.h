@@ -28,3 +28,9 @@ void memory_free(void *start, uint64_t size);
 /* Bytes free now, and the largest piece that memory_alloc could return at 2 MiB alignment. */
 uint64_t memory_free_bytes(void);
 uint64_t memory_largest_piece(void);
+
+/*
+ * Address of a page of RAM below 640 KiB for the start-up code of other CPUs: never handed out by
+ * memory_alloc. 0 when the machine has none.
+ */
+uint64_t memory_low_page(void);

@@ -18,5 +18,8 @@ void smp_call_all(void (*function)(void));
 /* Make the boot CPU CPU 0: its struct cpu, descriptor tables and GS base. Boot CPU, first thing. */
 void smp_init_boot_cpu(void);
 
+/* Unmap the guard pages of the boot CPU's stacks. Boot CPU, once, after paging_init. */
+void smp_protect_stacks(void);
+
 /* Release the other CPUs from the waiting loop into function, for good. Boot CPU, once. */
 void smp_release(void (*function)(void));

@@ -41,9 +41,10 @@ _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2
 /* Where log lines go and how the machine ends: lib/ knows neither console nor CPUs; boot/ does. */
 struct log_host {
     void (*write)(const char *line, size_t size); /* a whole line with its newline, never mixed */
-    void (*end)(void);                            /* after fatal: power off; does not return */
-    void (*panic_begin)(void);                    /* stop other CPUs, make write work regardless of locks */
-    void (*panic_end)(const void *frame);         /* backtrace from that frame pointer, power off */
+    void (*claim)(void);       /* returns on the first CPU that ends the machine only */
+    void (*end)(void);         /* after fatal: power off; does not return */
+    void (*panic_begin)(void); /* stop other CPUs, make write work regardless of locks */
+    void (*panic_end)(const void *frame); /* backtrace from that frame pointer on, power off */
 };
 
 /* Register the host; lines before are dropped. Boot CPU, once. The structure must stay. */
@@ -54,7 +55,7 @@ void log_set_debug(bool on);
 
 /*
  * The first half of panic, for exception dumps, which log more lines between it and log_panic_end:
- * only the first CPU to come here returns, others halt.
+ * only the first CPU to come here returns. frame NULL: the backtrace has been logged.
  */
 void log_panic_begin(void);
 _Noreturn void log_panic_end(const void *frame);
