@@ -30,7 +30,7 @@ sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) $(addsuffix /*.S,$(fol
 objects := $(sources:%=$(BUILD)/obj/%.o)
 
 warnings     := -Wall -Wextra -Werror
-relocatable  := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(abspath $(BUILD))=build
+relocatable  := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(BUILD)/=build/
 freestanding := -std=gnu11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-pic \
                 -mcmodel=small -fno-stack-protector -fno-omit-frame-pointer -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-strict-aliasing -O2 -g -I. $(warnings) \
@@ -84,10 +84,15 @@ guest_elves := $(guest_names:%=$(BUILD)/guests/%.elf)
 
 guests: $(guest_elves)  ## build the test guests
 
-$(BUILD)/guests/%.elf: $(BUILD)/obj/tests/guests/%.c.o $(guest_lib) tests/guests/lib/guest.ld
-	$(call say,GUEST,$@)
+# Of Rivet's lib/ a guest takes what it calls.
+$(BUILD)/guests/lib.a: $(patsubst %,$(BUILD)/obj/%.o,$(filter lib/%,$(sources)))
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LD) $(LDFLAGS) -T tests/guests/lib/guest.ld -o $@.64 $(filter %.o,$^)
+	$(Q)rm -f $@ && ar rcD $@ $^
+
+$(BUILD)/guests/%.elf: $(BUILD)/obj/tests/guests/%.c.o $(guest_lib) $(BUILD)/guests/lib.a \
+                       tests/guests/lib/guest.ld
+	$(call say,GUEST,$@)
+	$(Q)$(LD) $(LDFLAGS) -T tests/guests/lib/guest.ld -o $@.64 $(filter %.o %.a,$^)
 	$(Q)objcopy -O elf32-i386 $@.64 $@
 
 # --- Host tests: tests/unit/NAME.c says in comments what it links: `links: FILES`, `libs: -lX` ------
@@ -153,8 +158,8 @@ system: all guests  ## guest and system tests only
 reproducible: $(BUILD)/rivet.elf  ## check that two builds are byte-identical
 	$(Q)rm -rf $(BUILD)/again && mkdir -p $(BUILD)/again
 	$(Q)cp -r Makefile linker.ld tools $(wildcard $(folders)) $(BUILD)/again
-	$(Q)$(MAKE) --no-print-directory -C $(BUILD)/again BUILD=out CC=$(CC) all >$(BUILD)/again/log
-	cmp $(BUILD)/rivet.elf $(BUILD)/again/out/rivet.elf
+	$(Q)$(MAKE) --no-print-directory -C $(BUILD)/again BUILD=b CC=$(CC) all >$(BUILD)/again/log
+	cmp $(BUILD)/rivet.elf $(BUILD)/again/b/rivet.elf
 
 prove-bochs: guests  ## show that each patch of the test emulator is needed and works
 	tools/bochs/prove $(BUILD)
@@ -203,5 +208,6 @@ model:  ## verify the Promela models in tests/model, and that their mutants fail
 clean:  ## remove the build folder
 	rm -rf $(BUILD)
 
+include $(wildcard $(addsuffix /rules.mk,$(folders)))
 -include $(objects:.o=.d) $(guest_lib:.o=.d) $(guest_names:%=$(BUILD)/obj/tests/guests/%.c.d)
 -include $(shell find $(BUILD)/unit/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
