@@ -87,7 +87,9 @@ static bool is_on_stack(uint64_t frame)
 void backtrace_log(uint64_t rip, uint64_t frame_pointer)
 {
     log_info("backtrace of CPU %u:", this_cpu()->index);
-    log_address(rip);
+    if (rip != 0) {
+        log_address(rip);
+    }
     for (unsigned i = 0; i < BACKTRACE_MAX && is_on_stack(frame_pointer); i++) {
         const struct stack_frame *frame = (const struct stack_frame *)(uintptr_t)frame_pointer;
         if (frame->return_address == 0) {

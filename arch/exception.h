@@ -38,5 +38,8 @@ void exception_nmi(void);
  */
 void exception_stop_others(void);
 
-/* Log the chain of callers, from a frame pointer on; stops at anything that is not on a stack. */
+/*
+ * Log rip (0: leave it out) and the chain of its callers, from a frame pointer on; stops at anything
+ * that is not on a stack of this CPU.
+ */
 void backtrace_log(uint64_t rip, uint64_t frame_pointer);
