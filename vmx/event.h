@@ -21,3 +21,9 @@ void event_raise_page_fault(struct vcpu *vcpu, uint64_t address,
 
 /* The exiting instruction is done: RIP past it, STI/MOV-SS shadow cleared, #DB single step pending if RFLAGS.TF. */
 void event_instruction_done(struct vcpu *vcpu);
+
+/*
+ * The same for an instruction that Rivet decoded itself, of that length in bytes: exits by EPT violation
+ * and APIC access report no instruction length.
+ */
+void event_instruction_skip(struct vcpu *vcpu, unsigned length);

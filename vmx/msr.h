@@ -13,7 +13,7 @@
 struct vcpu;
 struct vm;
 
-enum { MSR_MTRR_VARIABLE = 8, MSR_MTRR_FIXED = 11, MSR_UNKNOWN_LOGGED = 64 };
+enum { MSR_MTRR_VARIABLE = 8, MSR_MTRR_FIXED = 11 };
 
 /* MSRs of one vCPU that have no field in the VMCS. */
 struct msr_state {

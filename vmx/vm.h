@@ -7,9 +7,10 @@
 #include <stdint.h>
 
 #include "apic/vm.h"
+#include "lib/spinlock.h"
 #include "vmx/ept.h"
 
-enum { VM_NAME_SIZE = 16, VM_MAX_VCPUS = 16, VM_MAX_IO = 32, VM_MAX_MMIO = 8 };
+enum { VM_NAME_SIZE = 16, VM_MAX_VCPUS = 16, VM_MAX_IO = 32, VM_MAX_MMIO = 8, VM_UNKNOWN_MSRS = 64 };
 
 struct vcpu;
 struct vm;
@@ -39,6 +40,17 @@ enum vm_end {
     VM_KILLED, /* a fault that Rivet could not reflect (triple fault without reset, bad VM entry, ...) */
 };
 
+/* What the log has said about a VM and need not say again. */
+struct vm_said {
+    _Atomic bool hole; /* an access to physical addresses that nothing claims */
+    struct spinlock lock;
+    unsigned unknown_msr_count;
+    uint32_t unknown_msrs[VM_UNKNOWN_MSRS];
+};
+
+/* Why all vCPUs of a VM must leave guest mode. */
+enum vm_stopping { VM_STOPPING_END = 1, VM_STOPPING_RESET = 2 };
+
 struct vm {
     char name[VM_NAME_SIZE];
     unsigned id;
@@ -52,11 +64,18 @@ struct vm {
     struct io_region mmio[VM_MAX_MMIO];
     _Atomic int end; /* enum vm_end */
     uint32_t end_code;
-    /* Called once, on the CPU where it happened, when the VM ended / asks for reset; set by guest/. */
+    /* Called on the CPU whose vCPU stopped last; set by guest/. */
     void (*on_end)(struct vm *vm);
-    void (*on_reset)(
-        struct vm *vm); /* all vCPUs are stopped in root mode: reload memory, boot state */
+    /* The same, all vCPUs being stopped in root mode: reload memory, set the boot state. */
+    void (*on_reset)(struct vm *vm);
+    bool reset_on_triple_fault; /* else a triple fault ends the VM: VM_KILLED */
     void *guest;        /* guest/'s own data */
+    struct vm_said said;
+
+    struct ept ept_xapic;        /* ept with the APIC-access page at FEE00000H */
+    _Atomic bool ending;         /* claimed by the first vm_stop */
+    _Atomic uint32_t stopping;   /* enum vm_stopping: why vCPUs must park */
+    _Atomic unsigned parked;     /* vCPUs that have */
 };
 
 /* Allocate and prepare a VM without memory and vCPUs. NULL when out of memory. Boot CPU before VMs run. */
@@ -74,8 +93,27 @@ void *vm_memory(struct vm *vm, uint64_t gpa, uint64_t size);
 int vm_add_io(struct vm *vm, uint16_t port, unsigned count, const struct io_ops *ops, void *device);
 int vm_add_mmio(struct vm *vm, uint64_t gpa, uint64_t size, const struct io_ops *ops, void *device);
 
-/* End the VM; all its vCPUs leave guest mode and never run again, then on_end is called once. Any CPU. */
+/*
+ * End the VM; all its vCPUs leave guest mode and never run again, then on_end is called once, on the
+ * CPU whose vCPU left last. The first call decides end and code. Any CPU, after vm_start.
+ */
 void vm_stop(struct vm *vm, enum vm_end end, uint32_t code);
 
-/* Stop all vCPUs, call on_reset, start again at the boot state it set. Any CPU, from an exit handler. */
+/*
+ * Stop all vCPUs, call on_reset on the CPU whose vCPU stopped last, start again at the boot state that
+ * on_reset set. Any CPU, after vm_start.
+ */
 void vm_request_reset(struct vm *vm);
+
+/* End the VM as VM_KILLED with a log line that says why. printf format. Any CPU, after vm_start. */
+void vm_kill(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The region that covers size bytes from address on (ports; guest-physical), NULL if none. Any CPU. */
+const struct io_region *vm_find_io(const struct vm *vm, uint16_t port, unsigned size);
+const struct io_region *vm_find_mmio(const struct vm *vm, uint64_t gpa, unsigned size);
+
+/*
+ * For schedule.c: a vCPU of the VM has left guest mode and its state is saved. The last one ends or
+ * resets the VM. Home CPU of that vCPU.
+ */
+void vm_vcpu_parked(struct vm *vm);

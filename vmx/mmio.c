@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest accesses to physical addresses that are not plain RAM: the local APIC's and I/O APIC's windows,
+ * device regions, read-only memory and holes (SDM volume 3, "EPT Violations", "APIC-Access VM Exits").
+ */
+
+#include <stdatomic.h>
+
+#include "apic/ioapic.h"
+#include "apic/lapic.h"
+#include "arch/msr.h"
+#include "arch/x86.h"
+#include "lib/bits.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "lib/print.h"
+#include "lib/string.h"
+#include "vmx/decode.h"
+#include "vmx/event.h"
+#include "vmx/execute.h"
+#include "vmx/exits.h"
+#include "vmx/guest_memory.h"
+#include "vmx/vcpu.h"
+#include "vmx/vm.h"
+#include "vmx/vmcs.h"
+
+/* Exit qualification for EPT violations. */
+#define EPT_VIOLATION_FETCH          BIT(2)
+#define EPT_VIOLATION_LINEAR_VALID   BIT(7)
+#define EPT_VIOLATION_NMI_UNBLOCKING BIT(12)
+
+/* Exit qualification for APIC accesses. */
+#define APIC_ACCESS_OFFSET 0xFFFULL
+#define APIC_ACCESS_TYPE   (0xFULL << 12)
+enum { APIC_ACCESS_READ = 0, APIC_ACCESS_WRITE = 1 };
+
+#define INTERRUPTIBILITY_SHADOWS (BIT(0) | BIT(1)) /* blocking by STI, by MOV SS */
+#define INTERRUPTIBILITY_NMI     BIT(3)
+#define PENDING_DEBUG_BS         BIT(14)
+
+/* Iterations of a repeated string instruction in one exit: bounds the time with interrupts off. */
+enum { REPEAT_ITERATIONS = 256 };
+
+/* --- Physical accesses ------------------------------------------------------------------------- */
+
+static bool in_lapic_window(const struct vcpu *vcpu, uint64_t gpa)
+{
+    return lapic_mode(&vcpu->lapic) == LAPIC_XAPIC &&
+           align_down(gpa, PAGE_SIZE) == (lapic_read_base(&vcpu->lapic) & APIC_BASE_ADDRESS);
+}
+
+static bool in_ioapic_window(uint64_t gpa)
+{
+    return align_down(gpa, PAGE_SIZE) == IOAPIC_DEFAULT_BASE;
+}
+
+static const struct io_region *find_region(const struct vm *vm, uint64_t gpa, unsigned size)
+{
+    for (unsigned i = 0; i < vm->mmio_count; i++) {
+        const struct io_region *region = &vm->mmio[i];
+        if (gpa >= region->base && gpa - region->base < region->size &&
+            region->size - (gpa - region->base) >= size) {
+            return region;
+        }
+    }
+    return NULL;
+}
+
+static void say_hole(struct vcpu *vcpu, uint64_t gpa, const char *access)
+{
+    struct vm *vm = vcpu->vm;
+    if (!atomic_exchange(&vm->said.hole, true)) {
+        log_info("vm %s: vcpu %u: %s of %#llx, where nothing is (further ones are not logged)",
+                 vm->name, vcpu->index, access, (unsigned long long)gpa);
+    }
+}
+
+static uint64_t all_ones(unsigned size)
+{
+    return ~0ULL >> (64 - 8 * size);
+}
+
+static uint64_t ioapic_read(struct vcpu *vcpu, uint64_t gpa, unsigned size)
+{
+    unsigned offset = gpa & (PAGE_SIZE - 1);
+    uint64_t word = ioapic_mmio_read(&vcpu->vm->apic, offset & ~3U);
+    return word >> (8 * (offset & 3)) & all_ones(size);
+}
+
+/* Devices see accesses of 1, 2, 4 or 8 bytes; others are split into bytes. */
+static bool is_device_size(unsigned size)
+{
+    return (size & (size - 1)) == 0;
+}
+
+static uint64_t device_read(struct vcpu *vcpu, uint64_t gpa, unsigned size)
+{
+    if (in_lapic_window(vcpu, gpa)) {
+        return lapic_mmio_read(&vcpu->lapic, gpa & (PAGE_SIZE - 1), size);
+    }
+    if (in_ioapic_window(gpa)) {
+        return ioapic_read(vcpu, gpa, size);
+    }
+    const struct io_region *region = find_region(vcpu->vm, gpa, size);
+    if (region) {
+        return region->ops->read(region->device, gpa - region->base, size) & all_ones(size);
+    }
+    say_hole(vcpu, gpa, "read");
+    return all_ones(size);
+}
+
+static void device_write(struct vcpu *vcpu, uint64_t gpa, unsigned size, uint64_t value)
+{
+    if (in_lapic_window(vcpu, gpa)) {
+        lapic_mmio_write(&vcpu->lapic, gpa & (PAGE_SIZE - 1), size, value);
+        return;
+    }
+    if (in_ioapic_window(gpa)) {
+        ioapic_mmio_write(&vcpu->vm->apic, gpa & (PAGE_SIZE - 1), (uint32_t)value);
+        return;
+    }
+    const struct io_region *region = find_region(vcpu->vm, gpa, size);
+    if (region) {
+        region->ops->write(region->device, gpa - region->base, size, value);
+        return;
+    }
+    say_hole(vcpu, gpa, "write");
+}
+
+/* RAM or read-only memory at gpa, or NULL; the local APIC's window hides memory under it. */
+static uint8_t *memory_at(struct vcpu *vcpu, uint64_t gpa, unsigned size, unsigned *rights)
+{
+    uint64_t hpa, left;
+    if (in_lapic_window(vcpu, gpa) ||
+        ept_lookup(&vcpu->vm->ept, gpa, &hpa, rights, &left) != RIVET_OK || left < size) {
+        return NULL;
+    }
+    return (uint8_t *)(uintptr_t)hpa;
+}
+
+/* size bytes at gpa, which do not cross a page. */
+static uint64_t physical_read(struct vcpu *vcpu, uint64_t gpa, unsigned size)
+{
+    unsigned rights;
+    uint64_t value = 0;
+    uint8_t *memory = memory_at(vcpu, gpa, size, &rights);
+
+    if (memory) {
+        memcpy(&value, memory, size);
+    } else if (is_device_size(size)) {
+        value = device_read(vcpu, gpa, size);
+    } else {
+        for (unsigned i = 0; i < size; i++) {
+            value |= device_read(vcpu, gpa + i, 1) << (8 * i);
+        }
+    }
+    return value;
+}
+
+/* A write to read-only memory is lost, as one to a ROM. */
+static void physical_write(struct vcpu *vcpu, uint64_t gpa, unsigned size, uint64_t value)
+{
+    unsigned rights;
+    uint8_t *memory = memory_at(vcpu, gpa, size, &rights);
+
+    if (memory) {
+        if (rights & EPT_WRITE) {
+            memcpy(memory, &value, size);
+        }
+    } else if (is_device_size(size)) {
+        device_write(vcpu, gpa, size, value & all_ones(size));
+    } else {
+        for (unsigned i = 0; i < size; i++) {
+            device_write(vcpu, gpa + i, 1, value >> (8 * i) & 0xFF);
+        }
+    }
+}
+
+/* --- The instruction --------------------------------------------------------------------------- */
+
+/* One emulation: what the machine's callbacks need. */
+struct emulation {
+    struct vcpu *vcpu;
+    struct fault fault;
+};
+
+static int translate(struct emulation *emulation, unsigned segment, uint64_t offset, unsigned size,
+                     unsigned access, struct guest_span *span)
+{
+    uint64_t linear;
+    int error =
+        guest_linear(emulation->vcpu, segment, offset, size, access, &linear, &emulation->fault);
+    if (error) {
+        return error;
+    }
+    return guest_translate(emulation->vcpu, linear, size, access, span, &emulation->fault);
+}
+
+static int machine_read(void *context, unsigned segment, uint64_t offset, unsigned size,
+                        bool for_write, uint64_t *value)
+{
+    struct emulation *emulation = context;
+    struct guest_span span;
+    int error =
+        translate(emulation, segment, offset, size, for_write ? ACCESS_WRITE : ACCESS_READ, &span);
+    if (error) {
+        return error;
+    }
+    *value = physical_read(emulation->vcpu, span.gpa[0], span.size[0]);
+    if (span.size[1]) {
+        *value |= physical_read(emulation->vcpu, span.gpa[1], span.size[1]) << (8 * span.size[0]);
+    }
+    return 0;
+}
+
+static int machine_write(void *context, unsigned segment, uint64_t offset, unsigned size,
+                         uint64_t value)
+{
+    struct emulation *emulation = context;
+    struct guest_span span;
+    int error = translate(emulation, segment, offset, size, ACCESS_WRITE, &span);
+    if (error) {
+        return error;
+    }
+    physical_write(emulation->vcpu, span.gpa[0], span.size[0], value);
+    if (span.size[1]) {
+        physical_write(emulation->vcpu, span.gpa[1], span.size[1], value >> (8 * span.size[0]));
+    }
+    return 0;
+}
+
+static void kill(struct vcpu *vcpu, const char *why, const uint8_t *bytes, unsigned count)
+{
+    char text[3 * INSTRUCTION_MAX_LENGTH + 1] = "";
+    for (unsigned i = 0; i < count; i++) {
+        lib_snprintf(text + 3 * i, sizeof(text) - 3 * i, " %02x", bytes[i]);
+    }
+    log_warn("vm %s: vcpu %u: killed: %s at rip %#llx, physical address %#llx%s%s", vcpu->vm->name,
+             vcpu->index, why, (unsigned long long)vmread(VMCS_GUEST_RIP),
+             (unsigned long long)vmread(VMCS_GUEST_PHYSICAL_ADDRESS), count ? ", bytes" : "", text);
+    vm_stop(vcpu->vm, VM_KILLED, 0);
+}
+
+/* Fetch the first size bytes at RIP. */
+static int fetch(struct emulation *emulation, uint8_t *bytes, unsigned size)
+{
+    uint64_t linear;
+    int error = guest_linear(emulation->vcpu, SEGMENT_CS, vmread(VMCS_GUEST_RIP), 1, ACCESS_FETCH,
+                             &linear, &emulation->fault);
+    if (error) {
+        return error;
+    }
+    return guest_read_linear(emulation->vcpu, linear, bytes, size, ACCESS_FETCH, &emulation->fault);
+}
+
+static unsigned bytes_to_page_end(void)
+{
+    uint64_t linear = vmread(VMCS_GUEST_CS_BASE) + vmread(VMCS_GUEST_RIP);
+    uint64_t left = PAGE_SIZE - (linear & (PAGE_SIZE - 1));
+    return left < INSTRUCTION_MAX_LENGTH ? (unsigned)left : INSTRUCTION_MAX_LENGTH;
+}
+
+/* Fetch and decode the instruction at RIP. The next page is touched only if the instruction is. */
+static int fetch_and_decode(struct emulation *emulation, uint8_t *bytes, unsigned *count,
+                            struct instruction *instruction)
+{
+    *count = bytes_to_page_end();
+    int result = fetch(emulation, bytes, *count);
+    if (result) {
+        return result;
+    }
+    result = decode(bytes, *count, guest_code_mode(), instruction);
+    if (result == ERR_RANGE) {
+        *count = INSTRUCTION_MAX_LENGTH;
+        result = fetch(emulation, bytes, *count);
+        if (result) {
+            return result;
+        }
+        result = decode(bytes, *count, guest_code_mode(), instruction);
+    }
+    return result < 0 ? ERR_INVALID : RIVET_OK;
+}
+
+/* A repeated instruction goes on later: RIP stays, the instructions's start is over. */
+static void leave_repeating(uint64_t rflags)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~INTERRUPTIBILITY_SHADOWS);
+    if (rflags & RFLAGS_TF) {
+        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+    }
+}
+
+static uint64_t instruction_pointer_mask(void)
+{
+    return guest_code_mode() == DECODE_64 ? ~0ULL : 0xFFFFFFFFU;
+}
+
+/* Run the instruction; an access that faults raises its exception after what has been done so far. */
+static void run(struct emulation *emulation, const struct instruction *instruction)
+{
+    struct vcpu *vcpu = emulation->vcpu;
+    struct machine machine = {
+        .gpr = vcpu->gpr,
+        .rflags = vmread(VMCS_GUEST_RFLAGS),
+        .next_rip = (vmread(VMCS_GUEST_RIP) + instruction->length) & instruction_pointer_mask(),
+        .stack_size = guest_stack_size(),
+        .read = machine_read,
+        .write = machine_write,
+        .context = emulation,
+    };
+    unsigned iterations = machine.rflags & RFLAGS_TF ? 1 : REPEAT_ITERATIONS;
+    uint64_t rsp = vmread(VMCS_GUEST_RSP);
+    uint64_t rflags = machine.rflags;
+    int result;
+
+    vcpu->gpr[RSP] = rsp;
+    do {
+        result = execute(instruction, &machine);
+    } while (result == EXECUTE_REPEAT && --iterations);
+    if (vcpu->gpr[RSP] != rsp) {
+        vmwrite(VMCS_GUEST_RSP, vcpu->gpr[RSP]);
+    }
+    if (machine.rflags != rflags) {
+        vmwrite(VMCS_GUEST_RFLAGS, machine.rflags);
+    }
+    if (result == EXECUTE_DONE) {
+        event_instruction_skip(vcpu, instruction->length);
+    } else if (result == EXECUTE_REPEAT) {
+        leave_repeating(rflags);
+    } else {
+        guest_raise(vcpu, &emulation->fault);
+    }
+}
+
+/* Do the access that exited, by its instruction. */
+static void emulate(struct vcpu *vcpu)
+{
+    struct emulation emulation = { .vcpu = vcpu };
+    uint8_t bytes[INSTRUCTION_MAX_LENGTH];
+    unsigned count = 0;
+    struct instruction instruction;
+
+    int error = fetch_and_decode(&emulation, bytes, &count, &instruction);
+    if (error == ERR_GP) {
+        guest_raise(vcpu, &emulation.fault);
+    } else if (error == ERR_NOT_FOUND) {
+        kill(vcpu, "code outside RAM accesses emulated memory", bytes, 0);
+    } else if (error) {
+        kill(vcpu, "instruction that Rivet cannot emulate", bytes, count);
+    } else {
+        run(&emulation, &instruction);
+    }
+}
+
+/* --- Exits ----------------------------------------------------------------------------------------- */
+
+/* Whether memory is there now that allows the access: another CPU may have changed the map. */
+static bool mapped_by_now(struct vcpu *vcpu, uint64_t gpa, uint64_t qualification)
+{
+    unsigned rights;
+    unsigned wanted = qualification & EPT_RWX;
+    return memory_at(vcpu, gpa, 1, &rights) && (rights & wanted) == wanted;
+}
+
+/* The bus answers a fetch from a hole with FFH, and FF FFH is undefined. */
+static void fetch_from_no_memory(struct vcpu *vcpu, uint64_t gpa)
+{
+    if (in_lapic_window(vcpu, gpa) || in_ioapic_window(gpa) || find_region(vcpu->vm, gpa, 1)) {
+        kill(vcpu, "instruction fetch from a device", NULL, 0);
+        return;
+    }
+    say_hole(vcpu, gpa, "instruction fetch");
+    event_raise(vcpu, EXCEPTION_UD);
+}
+
+void exit_ept_violation(struct vcpu *vcpu)
+{
+    uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    uint64_t gpa = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
+
+    if (mapped_by_now(vcpu, gpa, qualification)) {
+        if (!vcpu->delivery_interrupted && (qualification & EPT_VIOLATION_NMI_UNBLOCKING)) {
+            vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                    vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | INTERRUPTIBILITY_NMI);
+        }
+    } else if (vcpu->delivery_interrupted) {
+        kill(vcpu, "event delivery through memory that is not RAM", NULL, 0);
+    } else if (!(qualification & EPT_VIOLATION_LINEAR_VALID)) {
+        kill(vcpu, "paging structures outside RAM", NULL, 0);
+    } else if (qualification & EPT_VIOLATION_FETCH) {
+        fetch_from_no_memory(vcpu, gpa);
+    } else {
+        emulate(vcpu);
+    }
+}
+
+void exit_apic_access(struct vcpu *vcpu)
+{
+    uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    uint64_t type = field_get(APIC_ACCESS_TYPE, qualification);
+
+    if (type == APIC_ACCESS_READ || type == APIC_ACCESS_WRITE) {
+        emulate(vcpu);
+    } else {
+        kill(vcpu, "instruction fetch, event delivery or page walk in the local APIC's page", NULL,
+             0);
+    }
+}
