@@ -15,7 +15,7 @@ say = $(if $(Q),@printf '  %-8s%s\n' $(1) $(patsubst $(BUILD)/%,%,$(2)))
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all help run test unit unit-binaries guests system reproducible lint coverage fuzz model \
+.PHONY: all help run test unit unit-binaries guests machine system reproducible lint coverage fuzz model \
         prove-bochs deps clean
 
 all: $(BUILD)/rivet.elf  ## build Rivet (the default)
@@ -30,7 +30,8 @@ sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) $(addsuffix /*.S,$(fol
 objects := $(sources:%=$(BUILD)/obj/%.o)
 
 warnings     := -Wall -Wextra -Werror
-relocatable  := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(BUILD)/=build/
+relocatable  := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(BUILD)/=build/ \
+                $(if $(findstring clang,$(CC)),-ffile-compilation-dir=.)
 freestanding := -std=gnu11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-pic \
                 -mcmodel=small -fno-stack-protector -fno-omit-frame-pointer -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-strict-aliasing -O2 -g -I. $(warnings) \
@@ -145,13 +146,18 @@ run:  ## boot Debian Linux under Rivet on Bochs, from a fresh machine
 
 test:  ## unit tests, guest tests and system tests; ends with `N passed, N failed`
 	$(Q)tools/deps build boot unit qemu
-	$(Q)$(MAKE) --no-print-directory all guests unit-binaries
+	$(Q)$(MAKE) --no-print-directory all guests unit-binaries machine
 	$(Q)tests/run --build $(BUILD) reproducible unit guests system
+
+# The test emulator and the Debian guest, for what boots them.
+machine:
+	$(Q)tools/bochs/build >/dev/null
+	$(Q)tools/debian $(BUILD)/debian
 
 unit: unit-binaries  ## unit tests only
 	$(Q)tests/run --build $(BUILD) unit
 
-system: all guests  ## guest and system tests only
+system: all guests machine  ## guest and system tests only
 	$(Q)tests/run --build $(BUILD) guests system
 
 # A second build, from another folder, must give the same bytes.
