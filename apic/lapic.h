@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "apic/timer.h"
 #include "apic/vm.h"
 
 enum lapic_mode { LAPIC_DISABLED, LAPIC_XAPIC, LAPIC_X2APIC };
@@ -29,40 +30,63 @@ struct pi_desc {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct pi_desc) == 64, "hardware reads 64 bytes");
 
-/* Bits of lapic->events. */
-enum lapic_event { LAPIC_EVENT_INIT = 1, LAPIC_EVENT_SIPI = 2 };
+/* lapic->events: pending INIT and SIPI with the SIPI's vector, published by one atomic operation. */
+enum lapic_event {
+    LAPIC_EVENT_INIT = 1 << 0,
+    LAPIC_EVENT_SIPI = 1 << 1,
+    LAPIC_EVENT_SIPI_VECTOR = 0xFF << 8,
+};
+
+/* lapic->requests: what any CPU asks the owner to do in its next lapic_before_entry. */
+enum lapic_request {
+    LAPIC_REQUEST_APICV = 1 << 0,     /* inhibition or mode changed: apply */
+    LAPIC_REQUEST_EOI_EXITS = 1 << 1, /* I/O APIC routes changed: compute the EOI-exit bitmap */
+    LAPIC_REQUEST_ERROR = 1 << 2,     /* an ESR bit was set: raise LVT error */
+};
 
 struct lapic {
-    uint8_t *page;            /* the virtual-APIC page */
-    struct pi_desc *pi;       /* 64-byte aligned */
+    uint8_t *page;      /* the virtual-APIC page */
+    struct pi_desc *pi; /* 64-byte aligned */
     struct apic_vm *vm;
-    uint32_t id;              /* x2APIC id = index of the vCPU in its VM */
-    uint64_t base;            /* IA32_APIC_BASE as the guest reads it */
-    int64_t tsc_offset;       /* guest TSC - host TSC; written by lapic_set_tsc_offset only */
-    _Atomic uint32_t events;  /* pending INIT and SIPI */
-    _Atomic uint8_t sipi_vector;
-    bool apicv_active;        /* written by the owner in lapic_before_entry */
-    /* more fields: owned by apic/, see there */
+    uint32_t id;               /* x2APIC id = index of the vCPU in its VM */
+    uint64_t base;             /* IA32_APIC_BASE as the guest reads it */
+    int64_t tsc_offset;        /* guest TSC - host TSC; written by lapic_set_tsc_offset only */
+    _Atomic uint32_t events;   /* enum lapic_event */
+    _Atomic bool apicv_active; /* written by the owner in lapic_before_entry */
+
+    /* Owned by apic/. */
+    _Atomic uint32_t requests;        /* enum lapic_request */
+    _Atomic uint32_t esr_pending;     /* errors detected since ESR was last written */
+    _Atomic uint64_t level_posted[4]; /* level-triggered vectors posted and not yet EOIed */
+    _Atomic uint64_t eoi_exits[4];    /* the EOI-exit bitmap last published; posters look at it */
+    struct lapic_timer timer;
+    bool software_enabled;       /* SVR bit 8 as last handled */
+    uint64_t old_route_exits[4]; /* part of eoi_exits that no route asks for any more */
+    bool status_stale;           /* vIRR or vISR changed: RVI and SVI must be published */
+    uint8_t tpr_threshold;       /* as last published; 0xFF: unknown */
 };
 
 /* What the next VM entry must carry, decided by lapic_before_entry. */
 struct lapic_entry {
-    int inject;            /* vector to inject as external interrupt by the VM-entry interruption-information
+    int inject; /* vector to inject as external interrupt by the VM-entry interruption-information
                               field, or -1; it is in service already */
-    bool interrupt_window; /* an interrupt is waiting that cannot be injected now: open the window */
+    bool
+        interrupt_window; /* an interrupt is waiting that cannot be injected now: open the window */
 };
 
 /* What lapic_take_events found. */
 struct lapic_events {
-    bool init;             /* reset the vCPU as INIT does, then wait for SIPI (boot CPU: start at reset vector) */
-    int sipi;              /* -1, or the start-up vector (only reported when wait_for_sipi was given) */
+    bool
+        init; /* reset the vCPU as INIT does, then wait for SIPI (boot CPU: start at reset vector) */
+    int sipi; /* -1, or the start-up vector (only reported when wait_for_sipi was given) */
 };
 
 /*
  * Life. page is a zeroed 4 KiB page, pi a zeroed descriptor; the vCPU is not running. The local APIC
  * comes out of power-up reset in xAPIC mode, BSP flag set for id 0.
  */
-void lapic_init(struct lapic *lapic, struct apic_vm *vm, uint32_t id, void *page, struct pi_desc *pi);
+void lapic_init(struct lapic *lapic, struct apic_vm *vm, uint32_t id, void *page,
+                struct pi_desc *pi);
 
 /* Power-up reset (init = false) or INIT (true: id, base and x2APIC mode are kept). Owner, root mode. */
 void lapic_reset(struct lapic *lapic, bool init);
@@ -70,7 +94,7 @@ void lapic_reset(struct lapic *lapic, bool init);
 enum lapic_mode lapic_mode(const struct lapic *lapic);
 static inline bool lapic_apicv_active(const struct lapic *lapic)
 {
-    return lapic->apicv_active;
+    return atomic_load_explicit(&lapic->apicv_active, memory_order_relaxed);
 }
 
 /* Guest accesses. All: owner, root mode, VMCS current. */
@@ -82,6 +106,15 @@ uint64_t lapic_read_base(const struct lapic *lapic);
 /* RDMSR/WRMSR of 800H-8FFH and IA32_TSC_DEADLINE (6E0H); ERR_GP as the SDM says. */
 int lapic_read_msr(struct lapic *lapic, uint32_t msr, uint64_t *value);
 int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);
+
+/*
+ * For the MSR bitmap: may the CPU read (write) that MSR of 800H-8FFH itself while "virtualize x2APIC
+ * mode" is in use, the guest being in x2APIC mode? Reads: register_virt tells whether "APIC-register
+ * virtualization" is on; writes: interrupt_delivery likewise. False: it must exit, because hardware
+ * would not raise the #GP due, would read a stale value, or does not virtualize it. Pure.
+ */
+bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery);
+bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery);
 
 /* Access to the 4 KiB xAPIC window; offset 0..0xFFF, size 1, 2, 4 or 8. Only in xAPIC mode. */
 uint64_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, unsigned size);
@@ -128,7 +161,8 @@ int lapic_has_interrupt(struct lapic *lapic);
 
 /*
  * Descriptor state for the scheduler. load: the vCPU is about to run on the CPU with that APIC id
- * (NV := notification vector, NDST, SN clear). block: it is about to block (NV := wake-up vector);
+ * (NV := notification vector, NDST := host_apic_id (shifted left by 8 when the host is in xAPIC
+ * mode), SN clear). block: it is about to block (NV := wake-up vector);
  * returns false if ON turned out to be set: do not block. put: runnable but not running.
  */
 void lapic_load(struct lapic *lapic, uint32_t host_apic_id, uint8_t notification_vector);
@@ -140,5 +174,14 @@ struct lapic_events lapic_take_events(struct lapic *lapic, bool wait_for_sipi);
 
 /* Delivery, any CPU: see apic_vm_deliver in apic/vm.h. */
 
-/* One message accepted by this local APIC (destination already decided). Any CPU. */
-void lapic_accept(struct lapic *lapic, const struct apic_message *message);
+/*
+ * Raise the interrupt of one local source (thermal, PMI, CMCI, LINT0, LINT1) as its LVT entry at offset
+ * says; a masked entry drops it. Owner, root mode.
+ */
+void lapic_local_interrupt(struct lapic *lapic, uint32_t offset);
+
+/*
+ * One message for this local APIC (destination already decided); whether it was accepted. Any CPU;
+ * takes no lock of apic/.
+ */
+bool lapic_accept(struct lapic *lapic, const struct apic_message *message);

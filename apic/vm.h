@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "apic/ioapic.h"
+#include "apic/map.h"
 #include "lib/spinlock.h"
 
 enum { APIC_MAX_VCPUS = 64, APIC_MAX_IDS = 256 };
@@ -15,50 +16,63 @@ struct lapic;
 
 /* What the CPU offers; read from the capability MSRs by vmx/, fixed for the life of a VM. */
 struct apic_features {
-    bool tpr_shadow;            /* "use TPR shadow" */
-    bool apic_accesses;         /* "virtualize APIC accesses" */
-    bool x2apic_mode;           /* "virtualize x2APIC mode" */
-    bool register_virt;         /* "APIC-register virtualization" */
-    bool interrupt_delivery;    /* "virtual-interrupt delivery": needed for APICv to be active at all */
-    bool posted_interrupts;     /* "process posted interrupts"; without it posts are followed by a kick */
+    bool tpr_shadow;    /* "use TPR shadow" */
+    bool apic_accesses; /* "virtualize APIC accesses" */
+    bool x2apic_mode;   /* "virtualize x2APIC mode" */
+    bool register_virt; /* "APIC-register virtualization" */
+    bool
+        interrupt_delivery; /* "virtual-interrupt delivery": needed for APICv to be active at all */
+    bool
+        posted_interrupts; /* "process posted interrupts"; without it posts are followed by a kick */
+    /* What the guest's CPUID says. */
+    bool cmci;                     /* MCG_CMCI_P: the LVT CMCI register exists */
+    uint8_t physical_address_bits; /* limits IA32_APIC_BASE; 0 means 52 */
 };
 
 /* Why APICv is off for a VM, at run time. */
 enum apicv_inhibit {
-    APICV_INHIBIT_OPTION = 0,   /* apicv=off */
-    APICV_INHIBIT_HARDWARE,     /* the CPU has no virtual-interrupt delivery */
-    APICV_INHIBIT_APIC_ID,      /* an xAPIC id was changed, or two are equal */
-    APICV_INHIBIT_APIC_BASE,    /* an xAPIC base was moved */
-    APICV_INHIBIT_EXTINT,       /* LVT0 or an I/O APIC entry delivers ExtINT */
-    APICV_INHIBIT_DEBUGGER,     /* a debugger blocks interrupts */
-    APICV_INHIBIT_MONITOR,      /* monitor command */
+    APICV_INHIBIT_OPTION = 0, /* apicv=off */
+    APICV_INHIBIT_HARDWARE,   /* the CPU has no virtual-interrupt delivery */
+    APICV_INHIBIT_APIC_ID,    /* an xAPIC id was changed, or two are equal */
+    APICV_INHIBIT_APIC_BASE,  /* an xAPIC base was moved */
+    APICV_INHIBIT_EXTINT,     /* LVT0 or an I/O APIC entry delivers ExtINT */
+    APICV_INHIBIT_DEBUGGER,   /* a debugger blocks interrupts */
+    APICV_INHIBIT_MONITOR,    /* monitor command */
 };
 
 /* An interrupt message: from an I/O APIC entry, an MSI, an ICR or an LVT entry. */
 struct apic_message {
-    uint32_t destination;   /* APIC id or logical destination (8 bits in xAPIC format, 32 in x2APIC) */
-    bool logical;           /* destination mode */
-    bool x2apic_format;     /* destination is 32 bits wide; else 8 with 0xFF = all */
-    uint8_t delivery_mode;  /* SDM encoding: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
+    uint32_t
+        destination;    /* APIC id or logical destination (8 bits in xAPIC format, 32 in x2APIC) */
+    bool logical;       /* destination mode */
+    bool x2apic_format; /* destination is 32 bits wide; else 8 with 0xFF = all */
+    uint8_t
+        delivery_mode; /* SDM encoding: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
     uint8_t vector;
-    bool level;             /* trigger mode */
-    bool assert_level;      /* level bit of the ICR: INIT de-assert when false */
-    uint8_t shorthand;      /* 0 none, 1 self, 2 all including self, 3 all but self; ICR only */
-    struct lapic *source;   /* sender of an IPI, NULL for devices */
+    bool level;           /* trigger mode */
+    bool assert_level;    /* level bit of the ICR: INIT de-assert when false */
+    uint8_t shorthand;    /* 0 none, 1 self, 2 all including self, 3 all but self; ICR only */
+    struct lapic *source; /* sender of an IPI, NULL for devices */
 };
-
-struct apic_map; /* destination lookup, apic/map.h */
 
 struct apic_vm {
     struct apic_features features;
     unsigned vcpu_count;
     struct lapic *lapics[APIC_MAX_VCPUS];
     struct ioapic ioapic;
-    struct spinlock lock;           /* map and inhibition changes */
-    _Atomic uint32_t inhibits;      /* bit per enum apicv_inhibit */
-    uint32_t tsc_per_timer_tick;    /* local APIC timer input clock: TSC ticks per count at divide 1; 1 */
-    /* more fields: owned by apic/ */
+    struct spinlock lock;      /* map and inhibition changes */
+    _Atomic uint32_t inhibits; /* bit per enum apicv_inhibit */
+    uint32_t
+        tsc_per_timer_tick; /* local APIC timer input clock: TSC ticks per count at divide 1; 1 */
+
+    /* Owned by apic/. */
+    struct apic_map map;
+    _Atomic uint32_t arbitration_turn; /* vCPU that won the last lowest-priority arbitration */
+    _Atomic uint32_t logged;           /* bit per enum apic_log: said once */
 };
+
+/* Things a guest does that are logged once per VM. */
+enum apic_log { APIC_LOG_SMI, APIC_LOG_EXTINT };
 
 /* Prepare the fabric of a VM; no local APIC yet. lapic_init adds them. */
 void apic_vm_init(struct apic_vm *vm, const struct apic_features *features);
@@ -77,6 +91,18 @@ unsigned apic_vm_deliver_msi(struct apic_vm *vm, uint64_t address, uint32_t data
  * kicked). Returns whether the activation state of the VM changed. Any CPU.
  */
 bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set);
+
+/* A mode, id, LDR or DFR changed: rebuild the map and what follows from it. Any CPU, no lock held. */
+void apic_vm_ids_changed(struct apic_vm *vm);
+
+/* An LVT0 or I/O APIC entry changed: is an ExtINT source unmasked? Any CPU, no lock held. */
+void apic_vm_extint_changed(struct apic_vm *vm);
+
+/* An I/O APIC route changed: every vCPU computes its EOI-exit bitmap anew. Any CPU. */
+void apic_vm_routes_changed(struct apic_vm *vm);
+
+/* Ask lapic's owner for something of enum lapic_request, and make it come by. Any CPU. */
+void apic_request(struct lapic *lapic, uint32_t request);
 
 /* Name of a reason for logs and the monitor, e.g. "apic-id". */
 const char *apicv_inhibit_name(enum apicv_inhibit reason);

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* The local APIC timer (SDM volume 3, "APIC Timer"). */
+#include "apic/timer.h"
+
+#include "apic/lapic.h"
+#include "apic/page.h"
+#include "apic/port.h"
+#include "apic/regs.h"
+
+static enum apic_timer_mode timer_mode(const struct lapic_timer *timer)
+{
+    return (enum apic_timer_mode)field_get(APIC_LVT_TIMER_MODE, timer->lvt);
+}
+
+static bool is_counting_mode(enum apic_timer_mode mode)
+{
+    return mode == APIC_TIMER_ONE_SHOT || mode == APIC_TIMER_PERIODIC;
+}
+
+static uint64_t ticks_per_count(const struct lapic *lapic)
+{
+    return (uint64_t)lapic->timer.divide * lapic->vm->tsc_per_timer_tick;
+}
+
+static void disarm(struct lapic_timer *timer)
+{
+    timer->armed = false;
+    timer->deadline = 0;
+}
+
+void timer_reset(struct lapic *lapic)
+{
+    lapic->timer = (struct lapic_timer){ .lvt = APIC_LVT_RESET, .divide = 2 };
+}
+
+/* --- Expiry --------------------------------------------------------------------------------- */
+
+/*
+ * First boundary of the period after now, but not sooner than the floor: always start + n * period,
+ * so the phase never drifts.
+ */
+static uint64_t next_period(const struct lapic_timer *timer, uint64_t now)
+{
+    uint64_t earliest = timer->period < LAPIC_TIMER_FLOOR ? now + LAPIC_TIMER_FLOOR : now;
+    uint64_t periods = (earliest - timer->expiry) / timer->period + 1;
+    return timer->expiry + periods * timer->period;
+}
+
+static void expire(struct lapic *lapic, uint64_t now)
+{
+    struct lapic_timer *timer = &lapic->timer;
+    if (timer_mode(timer) == APIC_TIMER_PERIODIC) {
+        timer->expiry = next_period(timer, now);
+    } else {
+        disarm(timer);
+    }
+    if ((timer->lvt & APIC_LVT_MASKED) == 0) {
+        struct apic_message message = { .vector = timer->lvt & APIC_LVT_VECTOR, .source = lapic };
+        lapic_accept(lapic, &message);
+    }
+}
+
+void lapic_timer_poll(struct lapic *lapic, uint64_t now)
+{
+    if (lapic->timer.armed && now >= lapic->timer.expiry) {
+        expire(lapic, now);
+    }
+}
+
+/*
+ * A masked timer changes nothing a guest could see at its expiry that is not settled when the guest
+ * looks, so it wakes nobody.
+ */
+uint64_t lapic_timer_deadline(const struct lapic *lapic)
+{
+    const struct lapic_timer *timer = &lapic->timer;
+    bool wanted = timer->armed && (timer->lvt & APIC_LVT_MASKED) == 0;
+    return wanted ? timer->expiry : UINT64_MAX;
+}
+
+/* --- One-shot and periodic ------------------------------------------------------------------ */
+
+/*
+ * Entering or leaving TSC-deadline mode disarms the timer; between one-shot and periodic the count
+ * goes on.
+ */
+void timer_write_lvt(struct lapic *lapic, uint32_t value)
+{
+    struct lapic_timer *timer = &lapic->timer;
+
+    lapic_timer_poll(lapic, apic_port_tsc());
+    enum apic_timer_mode old_mode = timer_mode(timer);
+    timer->lvt = value;
+    enum apic_timer_mode new_mode = timer_mode(timer);
+    if (old_mode != new_mode && !(is_counting_mode(old_mode) && is_counting_mode(new_mode))) {
+        disarm(timer);
+        timer->initial_count = 0;
+        page_write(lapic, APIC_INITIAL_COUNT, 0);
+    }
+}
+
+void timer_write_initial_count(struct lapic *lapic, uint32_t value)
+{
+    struct lapic_timer *timer = &lapic->timer;
+
+    lapic_timer_poll(lapic, apic_port_tsc());
+    if (!is_counting_mode(timer_mode(timer))) {
+        value = 0;
+    } else {
+        timer->period = value * ticks_per_count(lapic);
+        timer->expiry = apic_port_tsc() + timer->period;
+        timer->armed = value != 0;
+    }
+    timer->initial_count = value;
+    page_write(lapic, APIC_INITIAL_COUNT, value);
+}
+
+/* The divisor from bits 3, 1, 0 of the register: 000 is 2, 001 is 4, ... 110 is 128, 111 is 1. */
+static uint32_t decode_divide(uint32_t value)
+{
+    uint32_t code = ((value >> 1) & 4) | (value & 3);
+    return BIT32((code + 1) & 7);
+}
+
+/* The count keeps its value and goes on at the new speed. */
+void timer_write_divide(struct lapic *lapic, uint32_t value)
+{
+    struct lapic_timer *timer = &lapic->timer;
+    uint64_t now = apic_port_tsc();
+
+    lapic_timer_poll(lapic, now);
+    page_write(lapic, APIC_DIVIDE, value);
+    uint32_t old = timer->divide;
+    timer->divide = decode_divide(value);
+    if (timer->armed && is_counting_mode(timer_mode(timer))) {
+        uint64_t left = timer->expiry - now;
+        timer->expiry = now + (left / old) * timer->divide + (left % old) * timer->divide / old;
+        timer->period = timer->initial_count * ticks_per_count(lapic);
+    }
+}
+
+uint32_t timer_read_current_count(const struct lapic *lapic)
+{
+    const struct lapic_timer *timer = &lapic->timer;
+    uint64_t now = apic_port_tsc();
+
+    if (!timer->armed || !is_counting_mode(timer_mode(timer))) {
+        return 0;
+    }
+    uint64_t left;
+    if (now < timer->expiry) {
+        left = timer->expiry - now;
+        /* Under the floor the expiry is several periods away. */
+        left = left > timer->period ? (left - 1) % timer->period + 1 : left;
+    } else if (timer_mode(timer) == APIC_TIMER_PERIODIC) {
+        left = timer->period - (now - timer->expiry) % timer->period;
+    } else {
+        left = 0;
+    }
+    uint64_t unit = ticks_per_count(lapic);
+    return (uint32_t)((left + unit - 1) / unit);
+}
+
+/* --- TSC-deadline --------------------------------------------------------------------------- */
+
+/* Host TSC at which the guest's TSC reaches the deadline; "never" when that lies beyond 2^64. */
+static uint64_t deadline_to_host(const struct lapic *lapic, uint64_t deadline)
+{
+    uint64_t now = apic_port_tsc();
+    uint64_t guest_now = now + (uint64_t)lapic->tsc_offset;
+    if (deadline <= guest_now) {
+        return now;
+    }
+    uint64_t left = deadline - guest_now;
+    return left > UINT64_MAX - now ? UINT64_MAX : now + left;
+}
+
+void timer_write_deadline(struct lapic *lapic, uint64_t value)
+{
+    struct lapic_timer *timer = &lapic->timer;
+
+    lapic_timer_poll(lapic, apic_port_tsc());
+    if (timer_mode(timer) != APIC_TIMER_TSC_DEADLINE) {
+        return;
+    }
+    timer->deadline = value;
+    timer->armed = value != 0;
+    timer->period = 0;
+    timer->expiry = deadline_to_host(lapic, value);
+    lapic_timer_poll(lapic, apic_port_tsc());
+}
+
+uint64_t timer_read_deadline(struct lapic *lapic)
+{
+    lapic_timer_poll(lapic, apic_port_tsc());
+    return lapic->timer.deadline;
+}
+
+void lapic_set_tsc_offset(struct lapic *lapic, int64_t offset)
+{
+    struct lapic_timer *timer = &lapic->timer;
+
+    lapic_timer_poll(lapic, apic_port_tsc());
+    lapic->tsc_offset = offset;
+    if (timer->armed && timer_mode(timer) == APIC_TIMER_TSC_DEADLINE) {
+        timer->expiry = deadline_to_host(lapic, timer->deadline);
+    }
+}
