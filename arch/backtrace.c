@@ -52,15 +52,21 @@ const char *symbol_find(uint64_t address, uint64_t *offset)
     return &symbols_names[symbols_begin[low - 1].name];
 }
 
-static void log_address(uint64_t address)
+static void log_address(uint64_t address, uint64_t inside)
 {
     uint64_t offset;
-    const char *name = symbol_find(address, &offset);
+    const char *name = symbol_find(inside, &offset);
     if (name != NULL) {
-        log_info("  [%016" PRIx64 "] %s+0x%" PRIx64, address, name, offset);
+        log_info("  [%016" PRIx64 "] %s+0x%" PRIx64, address, name, offset + (address - inside));
     } else {
         log_info("  [%016" PRIx64 "]", address);
     }
+}
+
+/* A call that does not return may be its function's last instruction: one byte back is inside. */
+static void log_caller(uint64_t return_address)
+{
+    log_address(return_address, return_address - 1);
 }
 
 /* Inside one stack of this CPU, whole frame and all: nothing else is followed. */
@@ -84,21 +90,29 @@ static bool is_on_stack(uint64_t frame)
     return false;
 }
 
+/* The frame above this one, or 0 at the end: frames of one stack only go up, others are damaged. */
+static uint64_t next_frame(uint64_t frame_pointer)
+{
+    uint64_t caller = ((const struct stack_frame *)(uintptr_t)frame_pointer)->caller;
+    return caller > frame_pointer && is_on_stack(caller) ? caller : 0;
+}
+
 void backtrace_log(uint64_t rip, uint64_t frame_pointer)
 {
+    uint64_t last = 0;
+    unsigned lines = 0;
     log_info("backtrace of CPU %u:", this_cpu()->index);
     if (rip != 0) {
-        log_address(rip);
+        log_address(rip, rip);
     }
-    for (unsigned i = 0; i < BACKTRACE_MAX && is_on_stack(frame_pointer); i++) {
-        const struct stack_frame *frame = (const struct stack_frame *)(uintptr_t)frame_pointer;
-        if (frame->return_address == 0) {
-            break;
+    frame_pointer = is_on_stack(frame_pointer) ? frame_pointer : 0;
+    while (frame_pointer != 0 && lines < BACKTRACE_MAX) {
+        uint64_t address = ((const struct stack_frame *)(uintptr_t)frame_pointer)->return_address;
+        if (address != last) { /* recursion is shown once */
+            log_caller(address);
+            lines++;
         }
-        log_address(frame->return_address);
-        if (frame->caller <= frame_pointer) {
-            break; /* frames of one stack only go up: anything else is the end, or damage */
-        }
-        frame_pointer = frame->caller;
+        last = address;
+        frame_pointer = next_frame(frame_pointer);
     }
 }
