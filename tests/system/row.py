@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 
@@ -36,7 +37,7 @@ class Run:
         """Runs a command; returns its exit status and output. Its whole process group ends with it."""
         words = [str(word) for word in words]
         with open(self.log, "ab") as log:
-            log.write(("$ " + " ".join(words) + "\n").encode())
+            log.write(f"$ {shlex.join(words)}\n".encode())
             log.flush()
             start = log.tell()
             child = subprocess.Popen(
@@ -55,7 +56,11 @@ class Run:
 
     def boot(self, *words, timeout=120):
         """One tools/boot run: exit status and output."""
-        return self.command([ROOT / "tools" / "boot", "--timeout", timeout, *words], timeout + 60)
+        status, text = self.command([ROOT / "tools" / "boot", "--timeout", timeout, *words],
+                                    timeout + 60)
+        if status == 2:
+            raise Failure(text.strip().splitlines()[-1])
+        return status, text
 
 
 def expect(status, text, want_status=0, must=(), must_not=()):
