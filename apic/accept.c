@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a local APIC does with a message, and the INIT and SIPI it holds pending (SDM volume 3, "Handling
- * Interrupts", "Interrupt Acceptance for Fixed Interrupts", "MP Initialization Protocol").
+ * What a local APIC does with a message, and the INIT and SIPI it holds pending (SDM volume 3,
+ * "Handling Interrupts", "Interrupt Acceptance for Fixed Interrupts", "MP Initialization
+ * Protocol").
  */
 #include "apic/eoi.h"
 #include "apic/error.h"
@@ -61,7 +62,9 @@ static bool accept_init(struct lapic *lapic, const struct apic_message *message)
     return true;
 }
 
-/* A second SIPI finds the first one pending and is dropped, as it would be once that one was taken. */
+/*
+ * A second SIPI finds the first one pending and is dropped, as it would be once that one was taken.
+ */
 static bool accept_sipi(struct lapic *lapic, uint8_t vector)
 {
     uint32_t sipi = LAPIC_EVENT_SIPI | (uint32_t)vector << SIPI_VECTOR_SHIFT;

@@ -4,7 +4,8 @@
  * Interrupts").
  *
  * Posters set PIR and ON whatever the mode, and only the owner moves PIR into vIRR, so a switch has
- * nothing to synchronize with them: the page and PIR together hold every interrupt before and after.
+ * nothing to synchronize with them: the page and PIR together hold every interrupt before and
+ * after.
  */
 #include "apic/apicv.h"
 

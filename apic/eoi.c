@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * End of interrupt (SDM volume 3, "Signaling Interrupt Servicing Completion", "EOI Virtualization").
+ * End of interrupt (SDM volume 3, "Signaling Interrupt Servicing Completion", "EOI
+ * Virtualization").
  *
  * level_posted has a bit for each level-triggered vector from its posting to its EOI. It makes the
- * EOI-exit bitmap exact while routes change: a vector of an old route keeps its bit until its EOI, and
- * no EOI is lost when an interrupt of a new route overtakes the new bitmap.
+ * EOI-exit bitmap exact while routes change: a vector of an old route keeps its bit until its EOI,
+ * and no EOI is lost when an interrupt of a new route overtakes the new bitmap.
  */
 #include "apic/eoi.h"
 

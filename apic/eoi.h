@@ -15,10 +15,10 @@ struct lapic;
 void eoi_signal(struct lapic *lapic);
 
 /*
- * Compute the EOI-exit bitmap from the I/O APIC's level-triggered routes and from the level-triggered
- * vectors still pending or in service here (of a route that has changed since), and publish it. An
- * EOI that hardware did not report because the bitmap was older than the interrupt is made up for.
- * Owner, root mode, VMCS current, APICv active; takes the I/O APIC's lock.
+ * Compute the EOI-exit bitmap from the I/O APIC's level-triggered routes and from the
+ * level-triggered vectors still pending or in service here (of a route that has changed since), and
+ * publish it. An EOI that hardware did not report because the bitmap was older than the interrupt
+ * is made up for. Owner, root mode, VMCS current, APICv active; takes the I/O APIC's lock.
  */
 void eoi_publish_exits(struct lapic *lapic);
 

@@ -7,8 +7,8 @@
 struct lapic;
 
 /*
- * Collect an error (one bit of ESR) for the next write of ESR. When the bit was clear, the owner raises
- * the LVT error interrupt before the next entry. Any CPU, no lock needed.
+ * Collect an error (one bit of ESR) for the next write of ESR. When the bit was clear, the owner
+ * raises the LVT error interrupt before the next entry. Any CPU, no lock needed.
  */
 void error_report(struct lapic *lapic, uint32_t esr_bit);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The interrupt command register and self-IPI (SDM volume 3, "Issuing Interprocessor Interrupts"). */
+/*
+ * The interrupt command register and self-IPI (SDM volume 3, "Issuing Interprocessor Interrupts").
+ */
 #include "apic/icr.h"
 
 #include "apic/error.h"

@@ -2,8 +2,8 @@
 /*
  * The interrupt command register and self-IPI (SDM volume 3, "Issuing Interprocessor Interrupts").
  *
- * xAPIC mode: two 32-bit registers, a write of the low one sends. x2APIC mode: ONE 64-bit register at
- * offset 300H of the page; 310H does not exist.
+ * xAPIC mode: two 32-bit registers, a write of the low one sends. x2APIC mode: ONE 64-bit register
+ * at offset 300H of the page; 310H does not exist.
  */
 #pragma once
 

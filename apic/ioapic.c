@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's I/O APIC: 24 pins, edge and level, remote IRR, EOI by broadcast and by its EOI register
- * (82093AA data sheet; the EOI register is that of version 20H).
+ * The guest's I/O APIC: 24 pins, edge and level, remote IRR, EOI by broadcast and by its EOI
+ * register (82093AA data sheet; the EOI register is that of version 20H).
  */
 #include "apic/ioapic.h"
 
@@ -47,7 +47,10 @@ static uint8_t delivery_mode(uint64_t entry)
     return (uint8_t)field_get(RTE_DELIVERY_MODE, entry);
 }
 
-/* Only fixed and lowest-priority interrupts have an EOI; the others are edge whatever the entry says. */
+/*
+ * Only fixed and lowest-priority interrupts have an EOI; the others are edge whatever the entry
+ * says.
+ */
 static bool is_level(uint64_t entry)
 {
     return (entry & RTE_LEVEL) != 0 && (delivery_mode(entry) == APIC_DELIVERY_FIXED ||

@@ -20,22 +20,31 @@ struct ioapic {
 };
 
 /*
- * Lock order: the I/O APIC's lock is held while its messages are delivered, so that remote IRR and the
- * acceptance by a local APIC are one step. Delivery takes no other lock of apic/; what the port's
- * kick and notify take comes after it. Functions named _locked: the caller holds it.
+ * Lock order: the I/O APIC's lock is held while its messages are delivered, so that remote IRR and
+ * the acceptance by a local APIC are one step. Delivery takes no other lock of apic/; what the
+ * port's kick and notify take comes after it. Functions named _locked: the caller holds it.
  */
 
 /* Reset state: every entry masked. */
 void ioapic_init(struct ioapic *ioapic);
 
-/* Guest access to the window; offset from the base; 32-bit accesses, others as hardware does. Any vCPU. */
+/*
+ * Guest access to the window; offset from the base; 32-bit accesses, others as hardware does. Any
+ * vCPU.
+ */
 uint32_t ioapic_mmio_read(struct apic_vm *vm, uint32_t offset);
 void ioapic_mmio_write(struct apic_vm *vm, uint32_t offset, uint32_t value);
 
-/* Drive input pin to a level (true = asserted; polarity is not modelled). Edge entries fire on false->true. Any CPU. */
+/*
+ * Drive input pin to a level (true = asserted; polarity is not modelled). Edge entries fire on
+ * false->true. Any CPU.
+ */
 void ioapic_set_line(struct apic_vm *vm, unsigned pin, bool level);
 
-/* EOI broadcast of a vector from a local APIC: clears remote IRR, re-evaluates asserted level pins. Any CPU. */
+/*
+ * EOI broadcast of a vector from a local APIC: clears remote IRR, re-evaluates asserted level pins.
+ * Any CPU.
+ */
 void ioapic_eoi(struct apic_vm *vm, uint8_t vector);
 
 /* ioapic_eoi with the lock held. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's local APIC: life, modes, and the ways in which a guest reaches its registers (SDM volume 3,
- * chapter "Advanced Programmable Interrupt Controller", section "Extended XAPIC (x2APIC)").
+ * A guest's local APIC: life, modes, and the ways in which a guest reaches its registers (SDM
+ * volume 3, chapter "Advanced Programmable Interrupt Controller", section "Extended XAPIC
+ * (x2APIC)").
  */
 #include "apic/lapic.h"
 
@@ -120,8 +121,8 @@ static bool is_legal_transition(uint64_t from, uint64_t to)
 }
 
 /*
- * "x2APIC State Transitions": from xAPIC to x2APIC only LDR, an id that software wrote and the high half
- * of ICR change; disabling and enabling again starts from the state after reset.
+ * "x2APIC State Transitions": from xAPIC to x2APIC only LDR, an id that software wrote and the high
+ * half of ICR change; disabling and enabling again starts from the state after reset.
  */
 static void change_mode(struct lapic *lapic, enum lapic_mode to)
 {
@@ -214,8 +215,9 @@ int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value)
 }
 
 /*
- * "Virtualizing MSR-Based APIC Accesses": hardware reads 8 bytes of the page for any MSR of the range,
- * so those that fault, that are computed at the read, or that PIR can still change must exit.
+ * "Virtualizing MSR-Based APIC Accesses": hardware reads 8 bytes of the page for any MSR of the
+ * range, so those that fault, that are computed at the read, or that PIR can still change must
+ * exit.
  */
 bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery)
 {
@@ -256,8 +258,9 @@ bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery)
 /* --- The xAPIC window ----------------------------------------------------------------------- */
 
 /*
- * Registers are the low 4 bytes of 16-byte slots. Narrower accesses inside those bytes work as they do
- * with hardware's APIC-register virtualization; everything else in a slot reads 0 and ignores writes.
+ * Registers are the low 4 bytes of 16-byte slots. Narrower accesses inside those bytes work as they
+ * do with hardware's APIC-register virtualization; everything else in a slot reads 0 and ignores
+ * writes.
  */
 static bool is_inside_register(uint32_t offset, unsigned size)
 {

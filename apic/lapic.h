@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The guest's local APIC: one 4 KiB register page that hardware reads as the virtual-APIC page, and
- * the object state around it (SDM volume 3, chapters "Advanced Programmable Interrupt Controller" and
- * "APIC Virtualization and Virtual Interrupts").
+ * the object state around it (SDM volume 3, chapters "Advanced Programmable Interrupt Controller"
+ * and "APIC Virtualization and Virtual Interrupts").
  *
  * Ownership. vIRR, vISR, vPPR, RVI, SVI belong to the CPU that owns the vCPU (or to its hardware in
  * guest mode). Everybody else, including devices and the vCPU's own timer, hands an interrupt over
- * by setting its bit in PIR and then ON, whether APICv is active or not; the owner moves PIR into vIRR
- * before each entry. So switching APICv never races with a poster. TMR bits are written by the
+ * by setting its bit in PIR and then ON, whether APICv is active or not; the owner moves PIR into
+ * vIRR before each entry. So switching APICv never races with a poster. TMR bits are written by the
  * poster with locked operations before PIR.
  */
 #pragma once
@@ -30,7 +30,9 @@ struct pi_desc {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct pi_desc) == 64, "hardware reads 64 bytes");
 
-/* lapic->events: pending INIT and SIPI with the SIPI's vector, published by one atomic operation. */
+/*
+ * lapic->events: pending INIT and SIPI with the SIPI's vector, published by one atomic operation.
+ */
 enum lapic_event {
     LAPIC_EVENT_INIT = 1 << 0,
     LAPIC_EVENT_SIPI = 1 << 1,
@@ -68,27 +70,27 @@ struct lapic {
 
 /* What the next VM entry must carry, decided by lapic_before_entry. */
 struct lapic_entry {
-    int inject; /* vector to inject as external interrupt by the VM-entry interruption-information
-                              field, or -1; it is in service already */
-    bool
-        interrupt_window; /* an interrupt is waiting that cannot be injected now: open the window */
+    int inject;            /* vector to inject as external interrupt, in service already; or -1 */
+    bool interrupt_window; /* an interrupt waits that cannot be injected now: open the window */
 };
 
 /* What lapic_take_events found. */
 struct lapic_events {
-    bool
-        init; /* reset the vCPU as INIT does, then wait for SIPI (boot CPU: start at reset vector) */
-    int sipi; /* -1, or the start-up vector (only reported when wait_for_sipi was given) */
+    bool init; /* reset as INIT does, then wait for SIPI (boot CPU: start at the reset vector) */
+    int sipi;  /* -1, or the start-up vector: only for one that waits, or that INIT makes wait */
 };
 
 /*
- * Life. page is a zeroed 4 KiB page, pi a zeroed descriptor; the vCPU is not running. The local APIC
- * comes out of power-up reset in xAPIC mode, BSP flag set for id 0.
+ * Life. page is a zeroed 4 KiB page, pi a zeroed descriptor; the vCPU is not running. The local
+ * APIC comes out of power-up reset in xAPIC mode, BSP flag set for id 0.
  */
 void lapic_init(struct lapic *lapic, struct apic_vm *vm, uint32_t id, void *page,
                 struct pi_desc *pi);
 
-/* Power-up reset (init = false) or INIT (true: id, base and x2APIC mode are kept). Owner, root mode. */
+/*
+ * Power-up reset (init = false) or INIT (true: id, base and x2APIC mode are kept). Owner, root
+ * mode.
+ */
 void lapic_reset(struct lapic *lapic, bool init);
 
 enum lapic_mode lapic_mode(const struct lapic *lapic);
@@ -99,7 +101,10 @@ static inline bool lapic_apicv_active(const struct lapic *lapic)
 
 /* Guest accesses. All: owner, root mode, VMCS current. */
 
-/* WRMSR IA32_APIC_BASE; ERR_GP for reserved bits and illegal transitions (SDM, "x2APIC State Transitions"). */
+/*
+ * WRMSR IA32_APIC_BASE; ERR_GP for reserved bits and illegal transitions (SDM, "x2APIC State
+ * Transitions").
+ */
 int lapic_write_base(struct lapic *lapic, uint64_t value);
 uint64_t lapic_read_base(const struct lapic *lapic);
 
@@ -108,10 +113,11 @@ int lapic_read_msr(struct lapic *lapic, uint32_t msr, uint64_t *value);
 int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);
 
 /*
- * For the MSR bitmap: may the CPU read (write) that MSR of 800H-8FFH itself while "virtualize x2APIC
- * mode" is in use, the guest being in x2APIC mode? Reads: register_virt tells whether "APIC-register
- * virtualization" is on; writes: interrupt_delivery likewise. False: it must exit, because hardware
- * would not raise the #GP due, would read a stale value, or does not virtualize it. Pure.
+ * For the MSR bitmap: may the CPU read (write) that MSR of 800H-8FFH itself while "virtualize
+ * x2APIC mode" is in use, the guest being in x2APIC mode? Reads: register_virt tells whether
+ * "APIC-register virtualization" is on; writes: interrupt_delivery likewise. False: it must exit,
+ * because hardware would not raise the #GP due, would read a stale value, or does not virtualize
+ * it. Pure.
  */
 bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery);
 bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery);
@@ -147,15 +153,15 @@ void lapic_timer_poll(struct lapic *lapic, uint64_t now);
 /* Around VM entry. Owner, interrupts off, VMCS current. */
 
 /*
- * Apply a pending APICv change, move PIR into vIRR, and with APICv active publish RVI, else choose the
- * interrupt to inject. can_inject: RFLAGS.IF set, no STI/MOV-SS shadow, and the entry carries no other
- * event. A chosen vector is moved from vIRR to vISR here.
+ * Apply a pending APICv change, move PIR into vIRR, and with APICv active publish RVI, else choose
+ * the interrupt to inject. can_inject: RFLAGS.IF set, no STI/MOV-SS shadow, and the entry carries
+ * no other event. A chosen vector is moved from vIRR to vISR here.
  */
 struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject);
 
 /*
- * Blocked vCPUs. lapic_has_interrupt: is an interrupt deliverable by priority (vIRR or PIR above vPPR),
- * whatever IF says? Owner. Returns the vector or -1.
+ * Blocked vCPUs. lapic_has_interrupt: is an interrupt deliverable by priority (vIRR or PIR above
+ * vPPR), whatever IF says? Owner. Returns the vector or -1.
  */
 int lapic_has_interrupt(struct lapic *lapic);
 
@@ -175,8 +181,8 @@ struct lapic_events lapic_take_events(struct lapic *lapic, bool wait_for_sipi);
 /* Delivery, any CPU: see apic_vm_deliver in apic/vm.h. */
 
 /*
- * Raise the interrupt of one local source (thermal, PMI, CMCI, LINT0, LINT1) as its LVT entry at offset
- * says; a masked entry drops it. Owner, root mode.
+ * Raise the interrupt of one local source (thermal, PMI, CMCI, LINT0, LINT1) as its LVT entry at
+ * offset says; a masked entry drops it. Owner, root mode.
  */
 void lapic_local_interrupt(struct lapic *lapic, uint32_t offset);
 

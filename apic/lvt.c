@@ -64,8 +64,8 @@ void lvt_reset(struct lapic *lapic)
 }
 
 /*
- * "Valid Delivery Mode/Trigger Mode" of LVT entries: level only for LINT0 and LINT1 in fixed mode, and
- * LINT1 is always edge-triggered.
+ * "Valid Delivery Mode/Trigger Mode" of LVT entries: level only for LINT0 and LINT1 in fixed mode,
+ * and LINT1 is always edge-triggered.
  */
 static bool is_level(uint32_t offset, uint32_t lvt)
 {

@@ -9,8 +9,8 @@
 struct lapic;
 
 /*
- * Bits that exist in each entry. Delivery status and remote IRR are read-only: writing them is ignored,
- * in x2APIC mode too.
+ * Bits that exist in each entry. Delivery status and remote IRR are read-only: writing them is
+ * ignored, in x2APIC mode too.
  */
 #define LVT_BITS_COMMON  (APIC_LVT_VECTOR | APIC_LVT_STATUS | APIC_LVT_MASKED)
 #define LVT_BITS_CMCI    (LVT_BITS_COMMON | APIC_LVT_DELIVERY_MODE)

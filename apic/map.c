@@ -123,8 +123,8 @@ static uint64_t lookup_logical_xapic(const struct apic_map *map, uint8_t destina
 }
 
 /*
- * The logical x2APIC id is (id / 16) in bits 31:16 and one bit of 15:0 for id % 16 ("Deriving Logical
- * x2APIC ID from the Local x2APIC ID"), so a destination is a slice of the set of ids.
+ * The logical x2APIC id is (id / 16) in bits 31:16 and one bit of 15:0 for id % 16 ("Deriving
+ * Logical x2APIC ID from the Local x2APIC ID"), so a destination is a slice of the set of ids.
  */
 static uint64_t lookup_logical_x2apic(const struct apic_map *map, uint32_t destination)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Access to the register page of a local APIC: 32-bit registers and the 256-bit vector registers ISR,
- * TMR and IRR (SDM volume 3, "Virtualized APIC Registers" gives the layout).
+ * Access to the register page of a local APIC: 32-bit registers and the 256-bit vector registers
+ * ISR, TMR and IRR (SDM volume 3, "Virtualized APIC Registers" gives the layout).
  *
  * All accesses are single machine accesses: other CPUs read the page at any time, and write TMR.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All that apic/ needs from the hypervisor it lives in. vmx/ implements it; the unit tests implement
- * it with a model. Another hypervisor could lift apic/ out by writing these functions.
+ * All that apic/ needs from the hypervisor it lives in. vmx/ implements it; the unit tests
+ * implement it with a model. Another hypervisor could lift apic/ out by writing these functions.
  */
 #pragma once
 
@@ -22,9 +22,10 @@ void apic_port_kick(struct lapic *lapic);
 
 /*
  * Any CPU. ON of the vCPU's descriptor went 0 -> 1. In guest mode on another CPU with posted
- * interrupts active: send the notification vector there (hardware moves PIR into vIRR with no exit);
- * with posting not available: kick. Blocked: wake. In root mode: nothing, the next entry syncs.
- * Contains the full barrier between the caller's write of ON and the read of the target's mode.
+ * interrupts active: send the notification vector there (hardware moves PIR into vIRR with no
+ * exit); with posting not available: kick. Blocked: wake. In root mode: nothing, the next entry
+ * syncs. Contains the full barrier between the caller's write of ON and the read of the target's
+ * mode.
  */
 void apic_port_notify(struct lapic *lapic);
 
@@ -44,8 +45,8 @@ void apic_port_write_eoi_exit_bitmap(struct lapic *lapic, const uint64_t bitmap[
 void apic_port_write_tpr_threshold(struct lapic *lapic, uint8_t threshold);
 
 /*
- * The mode of the local APIC or whether APICv is active has changed: rewrite the execution controls,
- * the x2APIC part of the MSR bitmap and the APIC-access mapping to match lapic_mode() and
+ * The mode of the local APIC or whether APICv is active has changed: rewrite the execution
+ * controls, the x2APIC part of the MSR bitmap and the APIC-access mapping to match lapic_mode() and
  * lapic_apicv_active().
  */
 void apic_port_refresh_controls(struct lapic *lapic);

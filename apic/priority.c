@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pending interrupts and priorities (SDM volume 3, "Task and Processor Priorities"), and what each VM
- * entry carries of them ("Virtual-Interrupt Delivery", "TPR Virtualization").
+ * Pending interrupts and priorities (SDM volume 3, "Task and Processor Priorities"), and what each
+ * VM entry carries of them ("Virtual-Interrupt Delivery", "TPR Virtualization").
  *
- * Nothing here is cached beside the page: with virtual-interrupt delivery the CPU changes vIRR, vISR
- * and vPPR behind our back, and two loops over eight words cost less than one stale cache.
+ * Nothing here is cached beside the page: with virtual-interrupt delivery the CPU changes vIRR,
+ * vISR and vPPR behind our back, and two loops over eight words cost less than one stale cache.
  */
 #include "apic/priority.h"
 
@@ -20,7 +20,10 @@ static uint8_t priority_class(int vector)
     return vector < 0 ? 0 : (uint8_t)(vector & APIC_PRIORITY_CLASS);
 }
 
-/* "Processor-Priority Register": the greater of the two classes, and TPR's sub-class if it is TPR's. */
+/*
+ * "Processor-Priority Register": the greater of the two classes, and TPR's sub-class if it is
+ * TPR's.
+ */
 static uint8_t combine(const struct lapic *lapic, int in_service)
 {
     uint8_t tpr = (uint8_t)page_read(lapic, APIC_TPR);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The registers of a local APIC, one handler each (SDM volume 3, "Local APIC Register Address Map"). */
+/*
+ * The registers of a local APIC, one handler each (SDM volume 3, "Local APIC Register Address
+ * Map").
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +23,8 @@ struct lapic_register {
     uint32_t (*read)(struct lapic *lapic, uint32_t offset);
     /*
      * Takes the value as the guest wrote it. The page may hold it already (APIC-write exit), so a
-     * handler never looks at the page for the old value, and always stores what the register reads as.
+     * handler never looks at the page for the old value, and always stores what the register reads
+     * as.
      */
     void (*write)(struct lapic *lapic, uint32_t offset, uint32_t value);
     uint32_t x2apic_reserved; /* bits that must be 0 in a WRMSR */

@@ -54,8 +54,8 @@ static uint64_t lowest_only(const struct apic_vm *vm, uint64_t candidates)
 }
 
 /*
- * "Lowest Priority Delivery Mode": the processor with the lowest PPR; among equals the next one after
- * the last winner, so that everyone gets its turn.
+ * "Lowest Priority Delivery Mode": the processor with the lowest PPR; among equals the next one
+ * after the last winner, so that everyone gets its turn.
  */
 static uint64_t arbitrate(struct apic_vm *vm, uint64_t candidates)
 {
@@ -178,8 +178,8 @@ const char *apicv_inhibit_name(enum apicv_inhibit reason)
 }
 
 /*
- * Hardware knows only the x2APIC id and one APIC-access address. Ids that differ from it include all
- * that are equal to another's.
+ * Hardware knows only the x2APIC id and one APIC-access address. Ids that differ from it include
+ * all that are equal to another's.
  */
 static void find_irregular(const struct apic_vm *vm, bool *id, bool *base)
 {

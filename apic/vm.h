@@ -16,14 +16,12 @@ struct lapic;
 
 /* What the CPU offers; read from the capability MSRs by vmx/, fixed for the life of a VM. */
 struct apic_features {
-    bool tpr_shadow;    /* "use TPR shadow" */
-    bool apic_accesses; /* "virtualize APIC accesses" */
-    bool x2apic_mode;   /* "virtualize x2APIC mode" */
-    bool register_virt; /* "APIC-register virtualization" */
-    bool
-        interrupt_delivery; /* "virtual-interrupt delivery": needed for APICv to be active at all */
-    bool
-        posted_interrupts; /* "process posted interrupts"; without it posts are followed by a kick */
+    bool tpr_shadow;         /* "use TPR shadow" */
+    bool apic_accesses;      /* "virtualize APIC accesses" */
+    bool x2apic_mode;        /* "virtualize x2APIC mode" */
+    bool register_virt;      /* "APIC-register virtualization" */
+    bool interrupt_delivery; /* "virtual-interrupt delivery": APICv is never active without */
+    bool posted_interrupts;  /* "process posted interrupts"; without it a post is a kick */
     /* What the guest's CPUID says. */
     bool cmci;                     /* MCG_CMCI_P: the LVT CMCI register exists */
     uint8_t physical_address_bits; /* limits IA32_APIC_BASE; 0 means 52 */
@@ -42,12 +40,10 @@ enum apicv_inhibit {
 
 /* An interrupt message: from an I/O APIC entry, an MSI, an ICR or an LVT entry. */
 struct apic_message {
-    uint32_t
-        destination;    /* APIC id or logical destination (8 bits in xAPIC format, 32 in x2APIC) */
-    bool logical;       /* destination mode */
-    bool x2apic_format; /* destination is 32 bits wide; else 8 with 0xFF = all */
-    uint8_t
-        delivery_mode; /* SDM encoding: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT */
+    uint32_t destination;  /* APIC id or logical destination: 8 bits, in x2APIC format 32 */
+    bool logical;          /* destination mode */
+    bool x2apic_format;    /* destination is 32 bits wide; else 8 with 0xFF = all */
+    uint8_t delivery_mode; /* enum apic_delivery_mode of apic/regs.h */
     uint8_t vector;
     bool level;           /* trigger mode */
     bool assert_level;    /* level bit of the ICR: INIT de-assert when false */
@@ -83,7 +79,9 @@ void apic_vm_init(struct apic_vm *vm, const struct apic_features *features);
  */
 unsigned apic_vm_deliver(struct apic_vm *vm, const struct apic_message *message);
 
-/* MSI: decode address and data (SDM volume 3, "Message Signalled Interrupts") and deliver. Any CPU. */
+/*
+ * MSI: decode address and data (SDM volume 3, "Message Signalled Interrupts") and deliver. Any CPU.
+ */
 unsigned apic_vm_deliver_msi(struct apic_vm *vm, uint64_t address, uint32_t data);
 
 /*
@@ -92,7 +90,9 @@ unsigned apic_vm_deliver_msi(struct apic_vm *vm, uint64_t address, uint32_t data
  */
 bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set);
 
-/* A mode, id, LDR or DFR changed: rebuild the map and what follows from it. Any CPU, no lock held. */
+/*
+ * A mode, id, LDR or DFR changed: rebuild the map and what follows from it. Any CPU, no lock held.
+ */
 void apic_vm_ids_changed(struct apic_vm *vm);
 
 /* An LVT0 or I/O APIC entry changed: is an ExtINT source unmasked? Any CPU, no lock held. */
