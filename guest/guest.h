@@ -6,7 +6,8 @@
 
 /*
  * Read Rivet's options and the modules' command lines, create every VM that is described without
- * error (each mistake is one line naming module, word and what was expected; other VMs start all the
- * same), and start them. With no runnable VM: says so and powers off. Boot CPU, after VMX is enabled everywhere.
+ * error (each mistake is one line naming module, word and what was expected; other VMs start all
+ * the same), and start them. With no runnable VM: says so and powers off. Boot CPU, after VMX is
+ * enabled everywhere.
  */
 void guest_configure(const struct boot_info *info);

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* All the virtual machines of this boot: from modules to running guests to the end. */
+#include "guest/guest.h"
+
+#include <stdatomic.h>
+
+#include "arch/cpu.h"
+#include "arch/memory.h"
+#include "arch/options.h"
+#include "debug/stats_report.h"
+#include "drivers/power.h"
+#include "guest/acpi.h"
+#include "guest/backing.h"
+#include "guest/config.h"
+#include "guest/host_clock.h"
+#include "guest/loader.h"
+#include "guest/pci.h"
+#include "guest/power.h"
+#include "guest/rtc.h"
+#include "guest/terminal.h"
+#include "guest/testdev.h"
+#include "guest/uart.h"
+#include "lib/bits.h"
+#include "lib/log.h"
+#include "vmx/vcpu.h"
+#include "vmx/vm.h"
+
+_Static_assert((int)CONFIG_MAX_EXTRAS <= (int)BOOT_MAX_FILES,
+               "every module line fits into a boot request");
+
+/* One VM with its devices. Written by the boot CPU before the VM runs, then by its devices. */
+struct guest {
+    const struct vm_config *config;
+    struct vm *vm;
+    struct ram ram;
+    struct boot_request request;
+    struct terminal terminal;
+    struct uart uart;
+    struct rtc rtc;
+    struct power power;
+    struct pci pci;
+    struct testdev *testdev; /* NULL without the word testdev */
+    _Atomic bool running;
+};
+
+static struct config config;
+static struct guest guests[CONFIG_MAX_VMS];
+static unsigned guest_count; /* those that were started: guests[0 .. guest_count-1] */
+static unsigned described;   /* VMs that somebody meant to describe */
+static atomic_uint still_running;
+static atomic_uint ended_well;
+
+/* --- The end ---------------------------------------------------------------------------------- */
+
+/* Last words, which tools/boot reads, and power off. Once, on whatever CPU. */
+static void finish(void)
+{
+    unsigned failed = described - ended_well;
+
+    for (unsigned i = 0; i < guest_count; i++) {
+        stats_report(guests[i].vm);
+    }
+    if (described == 0) {
+        log_info("end: failed: no VM");
+    } else if (failed > 0) {
+        log_info("end: failed: %u of %u VMs", failed, described);
+    } else {
+        log_info("end: ok");
+    }
+    if (option_given("hold")) {
+        log_info("hold: the machine stays on");
+        return;
+    }
+    power_off();
+}
+
+/* Say how the VM ended; whether it ended well. */
+static bool report_end(const struct vm *vm)
+{
+    switch (atomic_load(&vm->end)) {
+    case VM_POWERED_OFF:
+        log_info("vm %s: powered off", vm->name);
+        return true;
+    case VM_DEBUG_EXIT:
+        log_info("vm %s: ended: debug-exit code %u", vm->name, vm->end_code);
+        return vm->end_code == 0;
+    default:
+        log_info("vm %s: killed: code 0x%x", vm->name, vm->end_code);
+        return false;
+    }
+}
+
+/* The console's input goes to the first VM that still runs. */
+static void move_focus(void)
+{
+    for (unsigned i = 0; i < guest_count; i++) {
+        if (guests[i].running) {
+            terminal_focus(&guests[i].terminal);
+            return;
+        }
+    }
+}
+
+static void on_end(struct vm *vm)
+{
+    struct guest *guest = vm->guest;
+
+    guest->running = false;
+    terminal_flush(&guest->terminal);
+    if (report_end(vm)) {
+        atomic_fetch_add(&ended_well, 1);
+    }
+    if (atomic_fetch_sub(&still_running, 1) == 1) {
+        finish();
+    } else {
+        move_focus();
+    }
+}
+
+/* --- Boot state ------------------------------------------------------------------------------- */
+
+/* Fill cleared guest memory and set vCPU 0 to its start. The protocol's name, or NULL and a
+ * complaint. */
+static const char *load(struct guest *guest, struct vcpu_boot_state *state,
+                        struct complaint *complaint)
+{
+    guest->request.rsdp = acpi_write_tables(&guest->ram, guest->config->vcpus);
+    return loader_load(&guest->request, !guest->config->noinitrd, state, complaint);
+}
+
+static void on_reset(struct vm *vm)
+{
+    struct guest *guest = vm->guest;
+    struct vcpu_boot_state state;
+    struct complaint complaint;
+
+    log_info("vm %s: reset", vm->name);
+    terminal_flush(&guest->terminal);
+    ioapic_init(&vm->apic.ioapic);
+    uart_reset(&guest->uart);
+    power_reset_state(&guest->power);
+    pci_reset(&guest->pci);
+    if (guest->testdev != NULL) {
+        testdev_reset(guest->testdev);
+    }
+    ram_clear(&guest->ram);
+    const char *protocol = load(guest, &state, &complaint);
+    ASSERT(protocol != NULL); /* the modules are as they were when it worked */
+    vcpu_set_boot_state(vm->vcpus[0], &state);
+}
+
+/* --- Start-up --------------------------------------------------------------------------------- */
+
+static uint64_t read_ioapic(void *device, uint64_t offset, unsigned size)
+{
+    (void)size;
+    return ioapic_mmio_read(device, (uint32_t)offset);
+}
+
+static void write_ioapic(void *device, uint64_t offset, unsigned size, uint64_t value)
+{
+    (void)size;
+    ioapic_mmio_write(device, (uint32_t)offset, (uint32_t)value);
+}
+
+static int add_testdev(struct guest *guest)
+{
+    if (!guest->config->testdev) {
+        return RIVET_OK;
+    }
+    guest->testdev = memory_alloc(sizeof(*guest->testdev), PAGE_SIZE);
+    if (guest->testdev == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    return testdev_init(guest->testdev, guest->vm, &guest->ram);
+}
+
+static int add_devices(struct guest *guest, const struct rtc_source *clock)
+{
+    static const struct io_ops ioapic = { read_ioapic, write_ioapic };
+    struct vm *vm = guest->vm;
+
+    int error = vm_add_mmio(vm, IOAPIC_DEFAULT_BASE, PAGE_SIZE, &ioapic, &vm->apic);
+    if (error == RIVET_OK) {
+        error = uart_init(&guest->uart, vm, &guest->terminal);
+    }
+    if (error == RIVET_OK) {
+        error = rtc_init(&guest->rtc, vm, &guest->ram, clock);
+    }
+    if (error == RIVET_OK) {
+        error = power_init(&guest->power, vm);
+    }
+    if (error == RIVET_OK) {
+        error = pci_init(&guest->pci, vm, &guest->power);
+    }
+    if (error == RIVET_OK) {
+        error = add_testdev(guest);
+    }
+    return error;
+}
+
+/* CPUs given by cpus= in turn; without it all CPUs in turn, going on where the last VM stopped. */
+static unsigned home_cpu(const struct vm_config *vm, unsigned index)
+{
+    static unsigned next;
+
+    if (vm->cpu_count > 0) {
+        return vm->cpus[index % vm->cpu_count];
+    }
+    return next++ % cpu_count();
+}
+
+static int add_vcpus(struct guest *guest)
+{
+    for (unsigned i = 0; i < guest->config->vcpus; i++) {
+        if (vcpu_create(guest->vm, i, home_cpu(guest->config, i)) == NULL) {
+            return ERR_NO_MEMORY;
+        }
+    }
+    return RIVET_OK;
+}
+
+static struct boot_file file_of(const struct boot_info *info, int module)
+{
+    if (module < 0) {
+        return (struct boot_file){ NULL, 0, "" };
+    }
+    const struct boot_module *from = &info->modules[module];
+    return (struct boot_file){ (const uint8_t *)(uintptr_t)from->start, from->size,
+                               config_arguments(from) };
+}
+
+static void describe_files(struct guest *guest, const struct boot_info *info)
+{
+    const struct vm_config *vm = guest->config;
+    struct boot_request *request = &guest->request;
+
+    *request = (struct boot_request){ .ram = &guest->ram, .name = vm->name };
+    request->kernel = file_of(info, vm->kernel);
+    request->initrd = file_of(info, vm->initrd);
+    for (unsigned i = 0; i < vm->extra_count; i++) {
+        request->modules[request->module_count++] = file_of(info, vm->extras[i]);
+    }
+}
+
+static int out_of_memory(struct complaint *complaint)
+{
+    return COMPLAIN(complaint, "not enough memory for the VM's own tables: %lu KiB are free",
+                    memory_free_bytes() >> 10);
+}
+
+/* Everything about a VM but its vCPUs' first step. */
+static int build(struct guest *guest, const struct boot_info *info, const struct rtc_source *clock,
+                 struct complaint *complaint)
+{
+    const struct vm_config *vm_config = guest->config;
+    struct vcpu_boot_state state;
+
+    guest->vm = vm_create(vm_config->name);
+    if (guest->vm == NULL) {
+        return out_of_memory(complaint);
+    }
+    guest->vm->guest = guest;
+    guest->vm->on_end = on_end;
+    guest->vm->on_reset = on_reset;
+    ram_plan(&guest->ram, vm_config->memory);
+    int error = backing_allocate(&guest->ram, guest->vm, complaint);
+    if (error != RIVET_OK) {
+        return error;
+    }
+    describe_files(guest, info);
+    const char *protocol = load(guest, &state, complaint);
+    if (protocol == NULL) {
+        return ERR_INVALID;
+    }
+    if (add_vcpus(guest) != RIVET_OK || add_devices(guest, clock) != RIVET_OK) {
+        return out_of_memory(complaint);
+    }
+    vcpu_set_boot_state(guest->vm->vcpus[0], &state);
+    log_info("vm %s: %s, %u vCPU%s, %lu MiB", guest->vm->name, protocol, vm_config->vcpus,
+             vm_config->vcpus == 1 ? "" : "s", vm_config->memory >> 20);
+    return RIVET_OK;
+}
+
+/* Build one described VM into the next free guest; a failure is reported and leaves it free. */
+static void add_guest(const struct vm_config *vm_config, const struct boot_info *info,
+                      const struct rtc_source *clock)
+{
+    struct guest *guest = &guests[guest_count];
+    struct complaint complaint;
+
+    guest->config = vm_config;
+    if (build(guest, info, clock, &complaint) != RIVET_OK) {
+        config_mistake(info, vm_config->kernel, "%s", complaint.text);
+        backing_free(&guest->ram);
+        return;
+    }
+    if (option_is("apicv", "off")) {
+        apicv_set_inhibit(&guest->vm->apic, APICV_INHIBIT_OPTION, true);
+    }
+    guest_count++;
+}
+
+static void start(void)
+{
+    terminal_start(guest_count > 1);
+    still_running = guest_count;
+    for (unsigned i = 0; i < guest_count; i++) {
+        guests[i].running = true;
+    }
+    for (unsigned i = 0; i < guest_count; i++) {
+        vm_start(guests[i].vm);
+    }
+}
+
+void guest_configure(const struct boot_info *info)
+{
+    struct rtc_source clock = host_clock_read();
+
+    if (info->module_count == 0) {
+        log_info(
+            "error: no modules: expected 'module2 FILE kernel vm=NAME ...' in the boot menu entry");
+    }
+    config_read(info, cpu_count(), &config);
+    described = config.vm_count + config.strays;
+    for (unsigned i = 0; i < config.vm_count; i++) {
+        if (!config.vms[i].failed) {
+            add_guest(&config.vms[i], info, &clock);
+        }
+    }
+    if (guest_count == 0) {
+        finish();
+        return;
+    }
+    start();
+}

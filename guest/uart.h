@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* COM1 of a VM: a 16550A UART (National Semiconductor PC16550D data sheet) on I/O APIC pin 4. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/terminal.h"
+#include "lib/spinlock.h"
+#include "vmx/vm.h"
+
+enum { UART_PORT = 0x3F8, UART_PORTS = 8, UART_PIN = 4, UART_FIFO = 16, UART_BACKLOG = 4096 };
+
+struct uart {
+    struct spinlock lock; /* everything below; taken before I/O APIC and terminal locks */
+    struct apic_vm *apic;
+    struct terminal *terminal;
+    uint8_t interrupt_enable; /* IER */
+    uint8_t line_control;     /* LCR */
+    uint8_t modem_control;    /* MCR */
+    uint8_t modem_deltas;     /* MSR bits 3:0 */
+    uint8_t scratch;
+    uint8_t fifo_control; /* FCR, bits that stay */
+    uint16_t divisor;
+    bool transmit_pending; /* THR became empty and nobody has looked yet */
+    bool overrun;          /* LSR.OE */
+    bool line;             /* level at the I/O APIC pin */
+    unsigned fifo_start, fifo_count;
+    uint8_t fifo[UART_FIFO]; /* received bytes */
+    unsigned backlog_start, backlog_count;
+    uint8_t backlog[UART_BACKLOG]; /* typed faster than the guest reads: as if the wire were slow */
+};
+
+/* Prepare COM1 and its terminal and register the ports. Boot CPU, before the VM runs. Errors of
+ * vm_add_io. */
+int uart_init(struct uart *uart, struct vm *vm, struct terminal *terminal);
+
+/* State after reset. No vCPU runs. */
+void uart_reset(struct uart *uart);
+
+/* Access to register 0..7. Any vCPU. */
+uint8_t uart_read(struct uart *uart, unsigned reg);
+void uart_write(struct uart *uart, unsigned reg, uint8_t value);
+
+/* A byte comes in on the line. Any CPU, interrupts off. */
+void uart_receive(void *uart, uint8_t byte);
