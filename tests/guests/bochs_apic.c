@@ -140,29 +140,17 @@ static void count_level(struct interrupt_frame *frame)
     apic_eoi();
 }
 
-/* A level is still asserted when it is switched on late, and while its entry is written. */
-static void test_level_unmask(void)
+/* The console is silent in between: writing to it takes the interrupt request away. */
+static void console_drain(void)
 {
-    arrived = 1;
-    ioapic_write_entry(COM1_PIN, line_entry | RTE_MASKED);
-    outb(COM1 + UART_IER, IER_THRI);
-    guest_take_interrupts();
-    report(arrived == 1, "a masked level does not interrupt");
-    ioapic_write_entry(COM1_PIN, line_entry);
-    guest_take_interrupts();
-    report(arrived == 2, "unmasked while asserted it does");
-}
-
-static void test_ioapic_remote_irr(void)
-{
-    reset_counts();
-    interrupt_set_handler(VECTOR, count_level);
-    line_entry = (uint64_t)apic_id() << 56 | RTE_LEVEL | VECTOR;
     while ((inb(COM1 + UART_LSR) & LSR_TEMT) == 0) {
         cpu_relax();
     }
-    uint8_t mcr = inb(COM1 + UART_MCR);
-    outb(COM1 + UART_MCR, mcr | MCR_OUT2);
+}
+
+static void test_level_in_service(void)
+{
+    console_drain();
     ioapic_write_entry(COM1_PIN, line_entry);
     outb(COM1 + UART_IER, IER_THRI);
     guest_take_interrupts();
@@ -171,6 +159,30 @@ static void test_ioapic_remote_irr(void)
     report(arrived == 2, "a level that is still asserted at EOI interrupts again");
     report((entry_in_service & RTE_REMOTE_IRR) != 0, "remote IRR is set while it is in service");
     report((entry_after & RTE_REMOTE_IRR) == 0, "and clear after EOI");
+}
+
+static void test_level_unmask(void)
+{
+    console_drain();
+    arrived = 1; /* the next one is handled to the end */
+    ioapic_write_entry(COM1_PIN, line_entry | RTE_MASKED);
+    outb(COM1 + UART_IER, IER_THRI);
+    guest_take_interrupts();
+    uint64_t while_masked = arrived;
+    ioapic_write_entry(COM1_PIN, line_entry);
+    guest_take_interrupts();
+    report(while_masked == 1, "a masked level does not interrupt");
+    report(arrived == 2, "unmasked while asserted it does");
+}
+
+static void test_ioapic_remote_irr(void)
+{
+    reset_counts();
+    interrupt_set_handler(VECTOR, count_level);
+    line_entry = (uint64_t)apic_id() << 56 | RTE_LEVEL | VECTOR;
+    uint8_t mcr = inb(COM1 + UART_MCR);
+    outb(COM1 + UART_MCR, mcr | MCR_OUT2);
+    test_level_in_service();
     test_level_unmask();
     ioapic_write_entry(COM1_PIN, RTE_MASKED);
     outb(COM1 + UART_MCR, mcr);
