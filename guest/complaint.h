@@ -14,6 +14,7 @@ struct complaint {
 void complaint_write(struct complaint *complaint, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The same as an expression of value ERR_INVALID, for checks that end with `return COMPLAIN(...)`.
+/*
+ * The same as an expression of value ERR_INVALID, for checks that end with `return COMPLAIN(...)`.
  */
 #define COMPLAIN(...) (complaint_write(__VA_ARGS__), ERR_INVALID)

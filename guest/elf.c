@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* ELF executables for x86, 32 and 64 bit (System V ABI, chapters "Object Files", "Program
- * Loading"). */
+/*
+ * ELF executables for x86, 32 and 64 bit (System V ABI, chapters "Object Files", "Program
+ * Loading").
+ */
 #include "guest/elf.h"
 
 #include "guest/fields.h"

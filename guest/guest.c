@@ -119,8 +119,10 @@ static void on_end(struct vm *vm)
 
 /* --- Boot state ------------------------------------------------------------------------------- */
 
-/* Fill cleared guest memory and set vCPU 0 to its start. The protocol's name, or NULL and a
- * complaint. */
+/*
+ * Fill cleared guest memory and set vCPU 0 to its start. The protocol's name, or NULL and a
+ * complaint.
+ */
 static const char *load(struct guest *guest, struct vcpu_boot_state *state,
                         struct complaint *complaint)
 {
@@ -151,18 +153,6 @@ static void on_reset(struct vm *vm)
 
 /* --- Start-up --------------------------------------------------------------------------------- */
 
-static uint64_t read_ioapic(void *device, uint64_t offset, unsigned size)
-{
-    (void)size;
-    return ioapic_mmio_read(device, (uint32_t)offset);
-}
-
-static void write_ioapic(void *device, uint64_t offset, unsigned size, uint64_t value)
-{
-    (void)size;
-    ioapic_mmio_write(device, (uint32_t)offset, (uint32_t)value);
-}
-
 static int add_testdev(struct guest *guest)
 {
     if (!guest->config->testdev) {
@@ -177,13 +167,9 @@ static int add_testdev(struct guest *guest)
 
 static int add_devices(struct guest *guest, const struct rtc_source *clock)
 {
-    static const struct io_ops ioapic = { read_ioapic, write_ioapic };
     struct vm *vm = guest->vm;
 
-    int error = vm_add_mmio(vm, IOAPIC_DEFAULT_BASE, PAGE_SIZE, &ioapic, &vm->apic);
-    if (error == RIVET_OK) {
-        error = uart_init(&guest->uart, vm, &guest->terminal);
-    }
+    int error = uart_init(&guest->uart, vm, &guest->terminal);
     if (error == RIVET_OK) {
         error = rtc_init(&guest->rtc, vm, &guest->ram, clock);
     }

@@ -9,7 +9,8 @@
 #include "lib/bits.h"
 #include "lib/error.h"
 
-/* Offsets in the bzImage, and in the zero page (struct boot_params), which keeps the setup header.
+/*
+ * Offsets in the bzImage, and in the zero page (struct boot_params), which keeps the setup header.
  */
 enum {
     ZP_ACPI_RSDP_ADDR = 0x070,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The CMOS clock of a VM (Motorola MC146818A data sheet) and the CMOS bytes that give memory sizes.
+/*
+ * The CMOS clock of a VM (Motorola MC146818A data sheet) and the CMOS bytes that give memory sizes.
  */
 #pragma once
 

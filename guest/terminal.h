@@ -22,7 +22,8 @@ struct terminal {
     void *device;
 };
 
-/* Say whether several VMs share the console, and start taking its input. Boot CPU, before VMs run.
+/*
+ * Say whether several VMs share the console, and start taking its input. Boot CPU, before VMs run.
  */
 void terminal_start(bool several);
 
@@ -36,7 +37,8 @@ void terminal_init(struct terminal *terminal, const char *name,
 /* One byte from the VM. Any CPU. */
 void terminal_put(struct terminal *terminal, uint8_t byte);
 
-/* Show an unfinished line now: the guest has nothing more to say (a prompt), or has ended. Any CPU.
+/*
+ * Show an unfinished line now: the guest has nothing more to say (a prompt), or has ended. Any CPU.
  */
 void terminal_flush(struct terminal *terminal);
 

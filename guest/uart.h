@@ -31,8 +31,10 @@ struct uart {
     uint8_t backlog[UART_BACKLOG]; /* typed faster than the guest reads: as if the wire were slow */
 };
 
-/* Prepare COM1 and its terminal and register the ports. Boot CPU, before the VM runs. Errors of
- * vm_add_io. */
+/*
+ * Prepare COM1 and its terminal and register the ports. Boot CPU, before the VM runs. Errors of
+ * vm_add_io.
+ */
 int uart_init(struct uart *uart, struct vm *vm, struct terminal *terminal);
 
 /* State after reset. No vCPU runs. */
