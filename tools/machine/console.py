@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Runs an emulator and carries its serial ports: COM1 to the terminal, COM2 to a socket."""
+import atexit
 import ctypes
 import os
+import pathlib
 import re
 import selectors
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import termios
@@ -116,6 +119,8 @@ class Com2:
             self.outside = Listener(selector, socket.AF_INET, ("127.0.0.1", int(address)),
                                     self.client_came)
         elif kind == "unix" and address:
+            remove_stale(address)
+            atexit.register(pathlib.Path(address).unlink, missing_ok=True)
             self.outside = Listener(selector, socket.AF_UNIX, address, self.client_came)
         else:
             raise ToolError(f"--com2 {where}: expected tcp:PORT or unix:PATH")
@@ -153,6 +158,14 @@ class Com2:
     def client_left(self):
         """The debugger has gone; another may come."""
         self.client = None
+
+
+def remove_stale(path):
+    """Removes a unix socket that nobody listens on any more."""
+    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(path) != 0:
+                os.unlink(path)
 
 
 class Console:
