@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "arch/x86.h" /* exception vectors */
+#include "lib/bits.h"
 
 struct vcpu;
 
@@ -27,3 +28,37 @@ void event_instruction_done(struct vcpu *vcpu);
  * and APIC access report no instruction length.
  */
 void event_instruction_skip(struct vcpu *vcpu, unsigned length);
+
+/* The same for an exit that gives no instruction length. */
+void event_instruction_skip(struct vcpu *vcpu, unsigned length);
+
+/* Three faults in a row: what the VM says about that. Any CPU's exit path. */
+void event_triple_fault(struct vcpu *vcpu);
+
+/*
+ * For run.c. collect: after an exit during which the delivery of an event may have been cut short,
+ * take that event for re-injection. nmi_deliverable: would an NMI be delivered at this instruction?
+ * prepare: choose what the next entry injects, open or close the windows; vcpu->mode is GUEST already.
+ * Owner, VMCS current.
+ */
+void event_collect(struct vcpu *vcpu);
+bool event_nmi_deliverable(const struct vcpu *vcpu);
+void event_prepare(struct vcpu *vcpu);
+
+/* VM-entry interruption-information field, and the same format elsewhere. */
+#define EVENT_VECTOR                             0xFFU
+#define EVENT_TYPE                               0x700U
+#define EVENT_ERROR_CODE                         BIT32(11)
+#define EVENT_VALID                              BIT32(31)
+#define EVENT_TYPE_EXTERNAL_INTERRUPT            0x000U
+#define EVENT_TYPE_NMI                           0x200U
+#define EVENT_TYPE_HARDWARE_EXCEPTION            0x300U
+#define EVENT_TYPE_SOFTWARE_INTERRUPT            0x400U
+#define EVENT_TYPE_PRIVILEGED_SOFTWARE_EXCEPTION 0x500U
+#define EVENT_TYPE_SOFTWARE_EXCEPTION            0x600U
+#define EVENT_NMI_UNBLOCKING_IRET                BIT32(12) /* VM-exit interruption information */
+
+/* Interruptibility state */
+#define INTERRUPTIBILITY_STI    BIT(0)
+#define INTERRUPTIBILITY_MOV_SS BIT(1)
+#define INTERRUPTIBILITY_NMI    BIT(3)

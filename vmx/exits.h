@@ -18,3 +18,6 @@ void exit_invd(struct vcpu *vcpu);          /* instructions.c */
 void exit_io(struct vcpu *vcpu);            /* io.c */
 void exit_ept_violation(struct vcpu *vcpu); /* mmio.c */
 void exit_apic_access(struct vcpu *vcpu);   /* mmio.c */
+
+/* Read the exit reason, count it and call its handler; an entry failure kills the VM. Owner, VMCS current. */
+void exit_dispatch(struct vcpu *vcpu);

@@ -4,10 +4,12 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "apic/lapic.h"
 #include "lib/bits.h"
+#include "vmx/entry.h"
 #include "vmx/stats.h"
 
 struct cpu;
@@ -46,13 +48,11 @@ enum vcpu_activity { VCPU_ACTIVE, VCPU_HLT, VCPU_WAIT_FOR_SIPI };
 
 /* VMCS fields whose value is held here and written before the next entry. */
 enum vcpu_stale {
-    STALE_APIC_CONTROLS =
-        1 << 0, /* controls, EPT pointer, MSR bitmap, from the local APIC's mode */
+    STALE_APIC_CONTROLS = 1 << 0, /* all that follows from the local APIC's mode */
     STALE_EOI_EXIT_BITMAP = 1 << 1,
     STALE_TPR_THRESHOLD = 1 << 2,
     STALE_INTERRUPT_STATUS = 1 << 3,
-    STALE_TSC_OFFSET = 1 << 4,
-    STALE_START = 1 << 5, /* all guest state: boot state, or waiting for SIPI */
+    STALE_START = 1 << 4, /* all guest state: boot state, or waiting for SIPI */
 };
 
 /* An event for the next entry, in the format of the VM-entry fields; bit 31 of info: there is one. */
@@ -64,6 +64,7 @@ struct vcpu_event {
 
 struct vcpu {
     uint64_t gpr[GPR_COUNT]; /* guest's; RSP lives in the VMCS. First: entry.S counts on it */
+    uint64_t host_rsp;       /* VMCS_HOST_RSP; entry.S */
     struct vm *vm;
     unsigned index; /* in the VM; also its x2APIC id */
     struct lapic lapic;
@@ -72,11 +73,11 @@ struct vcpu {
     /* Any CPU. */
     _Atomic uint32_t mode;    /* enum vcpu_mode */
     _Atomic bool nmi_pending; /* one NMI latched */
+    _Atomic bool parked;      /* counted as stopped for the end or a reset of its VM */
     struct cpu *home;         /* the CPU that runs it; fixed by vm_start */
 
     /* The rest: the home CPU only. */
     enum vcpu_activity activity;
-    bool parked; /* counted as stopped for the end or a reset of its VM */
 
     /* The exit being handled. */
     uint32_t exit_reason;      /* basic exit reason */
@@ -85,13 +86,14 @@ struct vcpu {
 
     /* VMCS, and what is known to be in it so that only changes are written. */
     void *vmcs;
-    uint16_t vpid; /* 0: the CPU has no VPIDs */
+    uint16_t vpid;   /* 0: the CPU has no VPIDs */
+    bool vmcs_ready; /* initialized, by its home CPU */
     bool launched;
     uint32_t pin_controls, primary_controls, secondary_controls;
-    uint8_t *msr_bitmap; /* 4 KiB; msr.c fills it, apic_port.c the part of the x2APIC registers */
-    uint64_t host_rsp;
+    uint8_t *msr_bitmap;  /* 4 KiB; msr.c fills it, apic_port.c the part of the x2APIC registers */
     uint32_t timer_value; /* VMX-preemption timer */
-    uint32_t stale;       /* enum vcpu_stale */
+    int64_t tsc_offset;
+    uint32_t stale; /* enum vcpu_stale */
     uint64_t eoi_exit_bitmap[4];
     uint8_t tpr_threshold;
     uint16_t interrupt_status;   /* when interrupt_status_known */
@@ -105,6 +107,8 @@ struct vcpu {
     uint64_t dr[4];
     uint64_t dr6;
 };
+
+_Static_assert(offsetof(struct vcpu, host_rsp) == VCPU_HOST_RSP, "entry.S counts on it");
 
 static inline struct vcpu *vcpu_of_lapic(struct lapic *lapic)
 {
@@ -125,3 +129,18 @@ void vm_start(struct vm *vm);
 
 /* The scheduling loop of a CPU: run vCPUs, idle, for good. Every CPU, at the end of start-up. */
 _Noreturn void vcpu_scheduler_run(void);
+
+/*
+ * Power-up reset: vCPU 0 to its boot state, the others wait for SIPI. The caller owns the vCPU: it is
+ * parked, or new.
+ */
+void vcpu_reset(struct vcpu *vcpu);
+
+/*
+ * Make this the vCPU whose VMCS is current and whose state is in this CPU's registers, saving the last
+ * one's. Home CPU, root mode, interrupts off.
+ */
+void vcpu_load(struct vcpu *vcpu);
+
+/* Save the state of the vCPU that is loaded here, if any; none is afterwards. Root mode, interrupts off. */
+void vcpu_unload(void);

@@ -10,7 +10,13 @@
 #include "lib/spinlock.h"
 #include "vmx/ept.h"
 
-enum { VM_NAME_SIZE = 16, VM_MAX_VCPUS = 16, VM_MAX_IO = 32, VM_MAX_MMIO = 8, VM_UNKNOWN_MSRS = 64 };
+enum {
+    VM_NAME_SIZE = 16,
+    VM_MAX_VCPUS = 16,
+    VM_MAX_IO = 32,
+    VM_MAX_MMIO = 8,
+    VM_UNKNOWN_MSRS = 64
+};
 
 struct vcpu;
 struct vm;
@@ -69,13 +75,13 @@ struct vm {
     /* The same, all vCPUs being stopped in root mode: reload memory, set the boot state. */
     void (*on_reset)(struct vm *vm);
     bool reset_on_triple_fault; /* else a triple fault ends the VM: VM_KILLED */
-    void *guest;        /* guest/'s own data */
+    void *guest;                /* guest/'s own data */
     struct vm_said said;
 
-    struct ept ept_xapic;        /* ept with the APIC-access page at FEE00000H */
-    _Atomic bool ending;         /* claimed by the first vm_stop */
-    _Atomic uint32_t stopping;   /* enum vm_stopping: why vCPUs must park */
-    _Atomic unsigned parked;     /* vCPUs that have */
+    struct ept ept_xapic;      /* ept with the APIC-access page at FEE00000H */
+    _Atomic bool ending;       /* claimed by the first vm_stop */
+    _Atomic uint32_t stopping; /* enum vm_stopping: why vCPUs must park */
+    _Atomic unsigned parked;   /* vCPUs that have */
 };
 
 /* Allocate and prepare a VM without memory and vCPUs. NULL when out of memory. Boot CPU before VMs run. */
@@ -108,12 +114,11 @@ void vm_request_reset(struct vm *vm);
 /* End the VM as VM_KILLED with a log line that says why. printf format. Any CPU, after vm_start. */
 void vm_kill(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The region that covers size bytes from address on (ports; guest-physical), NULL if none. Any CPU. */
-const struct io_region *vm_find_io(const struct vm *vm, uint16_t port, unsigned size);
-const struct io_region *vm_find_mmio(const struct vm *vm, uint64_t gpa, unsigned size);
-
 /*
- * For schedule.c: a vCPU of the VM has left guest mode and its state is saved. The last one ends or
+ * For run.c: a vCPU of the VM has left guest mode and its state is saved. The last one ends or
  * resets the VM. Home CPU of that vCPU.
  */
 void vm_vcpu_parked(struct vm *vm);
+
+/* The host page whose address in the EPT makes accesses APIC accesses; the same for all VMs. */
+void *vm_apic_access_page(void);

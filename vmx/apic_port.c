@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What apic/ needs of its hypervisor (apic/port.h), done with VMX.
+ *
+ * Who wants a vCPU's attention writes its request (PIR and ON, an event, a flag) and then, after a full
+ * barrier, reads the vCPU's mode. The vCPU writes its mode and then, after a full barrier, looks for
+ * requests: GUEST before the entry, BLOCKED before it is taken off its CPU. So at least one side sees
+ * the other: the request is found before the entry, or the notification arrives at a CPU that is in the
+ * guest or will be with the interrupt pending.
+ */
+#include "apic/port.h"
+
+#include "apic/lapic.h"
+#include "arch/cpu.h"
+#include "arch/msr.h"
+#include "arch/tsc.h"
+#include "arch/vectors.h"
+#include "drivers/host_apic.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmx/apic_port.h"
+#include "vmx/capabilities.h"
+#include "vmx/msr.h"
+#include "vmx/schedule.h"
+#include "vmx/vcpu.h"
+#include "vmx/vm.h"
+#include "vmx/vmcs.h"
+
+uint64_t apic_port_tsc(void)
+{
+    return rdtsc();
+}
+
+/* --- Attention ------------------------------------------------------------------------------------- */
+
+/* Returns whether the vector was sent. */
+static bool poke(struct vcpu *vcpu, uint8_t vector)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t mode = atomic_load(&vcpu->mode);
+    if (mode == VCPU_GUEST) {
+        /* Also to this CPU, when it is on its way into the guest: the interrupt stays pending. */
+        host_apic_send(vcpu->home->apic_id, vector);
+        return true;
+    }
+    if (mode == VCPU_BLOCKED && atomic_compare_exchange_strong(&vcpu->mode, &mode, VCPU_ROOT)) {
+        schedule_notice(vcpu);
+    }
+    return false;
+}
+
+void apic_port_kick(struct lapic *lapic)
+{
+    poke(vcpu_of_lapic(lapic), VECTOR_KICK);
+}
+
+void apic_port_notify(struct lapic *lapic)
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    /* Right with any vector, whatever apicv_active becomes meanwhile: at worst it is an exit. */
+    bool posted = lapic->apicv_active && lapic->vm->features.posted_interrupts;
+    if (poke(vcpu, posted ? VECTOR_POSTED : VECTOR_KICK) && posted) {
+        __atomic_fetch_add(&vcpu->stats.posted, 1, __ATOMIC_RELAXED);
+    }
+}
+
+void apic_port_nmi(struct lapic *lapic)
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    atomic_store(&vcpu->nmi_pending, true);
+    poke(vcpu, VECTOR_KICK);
+}
+
+void apic_port_log(struct lapic *lapic, const char *text, uint64_t value)
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    log_info("VM %s: vCPU %u: local APIC: %s (%llx)", vcpu->vm->name, vcpu->index, text,
+             (unsigned long long)value);
+}
+
+/* --- VMCS fields: kept here until the next entry --------------------------------------------------- */
+
+uint16_t apic_port_read_interrupt_status(struct lapic *lapic)
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    if (!vcpu->interrupt_status_known) {
+        vcpu->interrupt_status = (uint16_t)vmread(VMCS_GUEST_INTERRUPT_STATUS);
+        vcpu->interrupt_status_known = true;
+    }
+    return vcpu->interrupt_status;
+}
+
+void apic_port_write_interrupt_status(struct lapic *lapic, uint16_t status)
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    if (!vcpu->interrupt_status_known || vcpu->interrupt_status != status) {
+        vcpu->interrupt_status = status;
+        vcpu->interrupt_status_known = true;
+        vcpu->stale |= STALE_INTERRUPT_STATUS;
+    }
+}
+
+void apic_port_write_eoi_exit_bitmap(struct lapic *lapic, const uint64_t bitmap[4])
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    if (memcmp(vcpu->eoi_exit_bitmap, bitmap, sizeof(vcpu->eoi_exit_bitmap)) != 0) {
+        memcpy(vcpu->eoi_exit_bitmap, bitmap, sizeof(vcpu->eoi_exit_bitmap));
+        vcpu->stale |= STALE_EOI_EXIT_BITMAP;
+    }
+}
+
+void apic_port_write_tpr_threshold(struct lapic *lapic, uint8_t threshold)
+{
+    struct vcpu *vcpu = vcpu_of_lapic(lapic);
+    if (vcpu->tpr_threshold != threshold) {
+        vcpu->tpr_threshold = threshold;
+        vcpu->stale |= STALE_TPR_THRESHOLD;
+    }
+}
+
+void apic_port_refresh_controls(struct lapic *lapic)
+{
+    vcpu_of_lapic(lapic)->stale |= STALE_APIC_CONTROLS;
+}
+
+/* --- Writing them ------------------------------------------------------------------------------------ */
+
+/* x2APIC registers (MSR numbers) whose reads APIC-register virtualization answers as software would. */
+static const struct {
+    uint16_t first, last;
+} virtual_reads[] = {
+    { IA32_X2APIC_APICID, IA32_X2APIC_VERSION },
+    { IA32_X2APIC_PPR, IA32_X2APIC_PPR },
+    { IA32_X2APIC_LDR, IA32_X2APIC_LDR },
+    { IA32_X2APIC_SIVR, IA32_X2APIC_SIVR },
+    { IA32_X2APIC_ISR0, IA32_X2APIC_IRR0 + 7 },
+    { IA32_X2APIC_ESR, IA32_X2APIC_ESR },
+    { IA32_X2APIC_ICR, IA32_X2APIC_ICR },
+    { IA32_X2APIC_LVT_TIMER, IA32_X2APIC_INIT_COUNT },
+    { IA32_X2APIC_DIV_CONF, IA32_X2APIC_DIV_CONF },
+};
+
+/*
+ * Reads of the current count exit: it is computed. So do reads of registers that do not exist, since
+ * hardware would answer them from the page instead of raising #GP.
+ */
+static void allow_virtual_reads(uint8_t *bitmap)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(virtual_reads); i++) {
+        for (uint32_t msr = virtual_reads[i].first; msr <= virtual_reads[i].last; msr++) {
+            msr_bitmap_set(bitmap, msr, false, true);
+        }
+    }
+}
+
+static void write_msr_bitmap(struct vcpu *vcpu, bool x2apic, bool register_virt, bool delivery)
+{
+    uint8_t *bitmap = vcpu->msr_bitmap;
+    for (uint32_t msr = 0x800; msr <= 0x8FF; msr++) {
+        msr_bitmap_set(bitmap, msr, true, true);
+    }
+    if (!x2apic) {
+        return;
+    }
+    if (register_virt) {
+        allow_virtual_reads(bitmap);
+    }
+    msr_bitmap_set(bitmap, IA32_X2APIC_TPR, false, false);
+    if (delivery) {
+        msr_bitmap_set(bitmap, IA32_X2APIC_EOI, true, false);
+        msr_bitmap_set(bitmap, IA32_X2APIC_SELF_IPI, true, false);
+    }
+}
+
+/* Whether the guest's xAPIC is where the APIC-access page is. */
+static bool has_access_page(const struct lapic *lapic)
+{
+    return lapic_mode(lapic) == LAPIC_XAPIC && lapic->vm->features.apic_accesses &&
+           (lapic_read_base(lapic) & APIC_BASE_ADDRESS) == APIC_ACCESS_GPA;
+}
+
+static uint32_t apic_secondary_controls(const struct lapic *lapic, bool xapic, bool x2apic)
+{
+    uint32_t controls = 0;
+    controls |= xapic ? SECONDARY_VIRTUALIZE_APIC_ACCESSES : 0;
+    controls |= x2apic ? SECONDARY_VIRTUALIZE_X2APIC_MODE : 0;
+    if (lapic_apicv_active(lapic)) {
+        controls |= SECONDARY_VIRTUAL_INTERRUPT_DELIVERY;
+        controls |= lapic->vm->features.register_virt ? SECONDARY_APIC_REGISTER_VIRT : 0;
+    }
+    return controls;
+}
+
+static void write_apic_controls(struct vcpu *vcpu)
+{
+    struct lapic *lapic = &vcpu->lapic;
+    bool active = lapic_apicv_active(lapic);
+    bool xapic = has_access_page(lapic);
+    bool x2apic = lapic_mode(lapic) == LAPIC_X2APIC && lapic->vm->features.x2apic_mode;
+
+    vcpu->secondary_controls &=
+        ~(SECONDARY_VIRTUALIZE_APIC_ACCESSES | SECONDARY_VIRTUALIZE_X2APIC_MODE |
+          SECONDARY_APIC_REGISTER_VIRT | SECONDARY_VIRTUAL_INTERRUPT_DELIVERY);
+    vcpu->secondary_controls |= apic_secondary_controls(lapic, xapic, x2apic);
+    vcpu->pin_controls &= ~PIN_POSTED_INTERRUPTS;
+    if (active && lapic->vm->features.posted_interrupts) {
+        vcpu->pin_controls |= PIN_POSTED_INTERRUPTS;
+    }
+    vmwrite(VMCS_PIN_CONTROLS, vcpu->pin_controls);
+    vmwrite(VMCS_SECONDARY_CONTROLS, vcpu->secondary_controls);
+    vmwrite(VMCS_EPT_POINTER, ept_pointer(xapic ? &vcpu->vm->ept_xapic : &vcpu->vm->ept));
+    write_msr_bitmap(vcpu, x2apic, active && lapic->vm->features.register_virt, active);
+}
+
+static void write_delivery_fields(struct vcpu *vcpu)
+{
+    if (vcpu->stale & STALE_EOI_EXIT_BITMAP) {
+        for (unsigned i = 0; i < 4; i++) {
+            vmwrite(VMCS_EOI_EXIT_BITMAP_0 + 2 * i, vcpu->eoi_exit_bitmap[i]);
+        }
+    }
+    if (vcpu->stale & STALE_INTERRUPT_STATUS) {
+        vmwrite(VMCS_GUEST_INTERRUPT_STATUS, vcpu->interrupt_status);
+    }
+}
+
+void apic_port_flush(struct vcpu *vcpu)
+{
+    if (vcpu->lapic.tsc_offset != vcpu->tsc_offset) {
+        vcpu->tsc_offset = vcpu->lapic.tsc_offset;
+        vmwrite(VMCS_TSC_OFFSET, (uint64_t)vcpu->tsc_offset);
+    }
+    if (vcpu->stale == 0) {
+        return;
+    }
+    const struct apic_features *features = &vcpu->lapic.vm->features;
+    if (vcpu->stale & STALE_APIC_CONTROLS) {
+        write_apic_controls(vcpu);
+    }
+    if (features->interrupt_delivery) {
+        write_delivery_fields(vcpu);
+    }
+    if ((vcpu->stale & STALE_TPR_THRESHOLD) && features->tpr_shadow) {
+        vmwrite(VMCS_TPR_THRESHOLD, vcpu->tpr_threshold);
+    }
+    vcpu->stale = 0;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* vmx/'s side of apic/port.h beyond the port itself. */
+#pragma once
+
+struct vcpu;
+
+/* Where the APIC-access page is in a guest: the address of an xAPIC that was not moved. */
+#define APIC_ACCESS_GPA 0xFEE00000ULL
+
+/*
+ * Write to the VMCS what the local APIC has published since the last entry. Owner, VMCS current, right
+ * before an entry, after lapic_before_entry.
+ */
+void apic_port_flush(struct vcpu *vcpu);

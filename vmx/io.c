@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* IN, OUT, INS and OUTS of guests (SDM volume 3, table "Exit Qualification for I/O Instructions"). */
+#include "lib/bits.h"
+#include "lib/error.h"
+#include "vmx/event.h"
+#include "vmx/exits.h"
+#include "vmx/guest_memory.h"
+#include "vmx/segment.h"
+#include "vmx/vcpu.h"
+#include "vmx/vm.h"
+#include "vmx/vmcs.h"
+
+/* Exit qualification */
+#define IO_SIZE   0x7ULL /* less one */
+#define IO_IN     BIT(3)
+#define IO_STRING BIT(4)
+#define IO_REP    BIT(5)
+#define IO_PORT   0xFFFF0000ULL
+
+/* VM-exit instruction information */
+#define INFO_ADDRESS_SIZE 0x380ULL
+#define INFO_SEGMENT      0x38000ULL
+
+/* Elements that one exit moves; REP goes on with the next exit, so that interrupts are not held up. */
+enum { STRING_CHUNK = 256 };
+
+static uint64_t size_mask(unsigned size)
+{
+    return ~0ULL >> (64 - 8 * size);
+}
+
+/* The region that has all of the ports, NULL if none. */
+static const struct io_region *find_region(const struct vm *vm, uint16_t port, unsigned size)
+{
+    for (unsigned i = 0; i < vm->io_count; i++) {
+        const struct io_region *region = &vm->io[i];
+        if (port >= region->base && port + size <= region->base + region->size) {
+            return region;
+        }
+    }
+    return NULL;
+}
+
+/* Ports of several devices, or of none, are accessed byte by byte; unclaimed ones read all ones. */
+static uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
+{
+    const struct io_region *region = find_region(vcpu->vm, port, size);
+    if (region != NULL) {
+        uint64_t value = region->ops->read(region->device, port - region->base, size);
+        return (uint32_t)(value & size_mask(size));
+    }
+    if (size == 1) {
+        return 0xFF;
+    }
+    uint32_t value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        value |= port_in(vcpu, (uint16_t)(port + i), 1) << (8 * i);
+    }
+    return value;
+}
+
+static void port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
+{
+    const struct io_region *region = find_region(vcpu->vm, port, size);
+    if (region != NULL) {
+        region->ops->write(region->device, port - region->base, size, value & size_mask(size));
+        return;
+    }
+    for (unsigned i = 0; size > 1 && i < size; i++) {
+        port_out(vcpu, (uint16_t)(port + i), 1, value >> (8 * i));
+    }
+}
+
+/* --- IN and OUT -------------------------------------------------------------------------------- */
+
+static void scalar(struct vcpu *vcpu, uint64_t qualification)
+{
+    uint16_t port = (uint16_t)field_get(IO_PORT, qualification);
+    unsigned size = (unsigned)field_get(IO_SIZE, qualification) + 1;
+    if (qualification & IO_IN) {
+        /* A 32-bit result clears the upper half, smaller ones leave the rest alone. */
+        uint64_t kept = size == 4 ? 0 : vcpu->gpr[RAX] & ~size_mask(size);
+        vcpu->gpr[RAX] = kept | port_in(vcpu, port, size);
+    } else {
+        port_out(vcpu, port, size, (uint32_t)vcpu->gpr[RAX]);
+    }
+    event_instruction_done(vcpu);
+}
+
+/* --- INS and OUTS -------------------------------------------------------------------------------- */
+
+struct string_io {
+    uint16_t port;
+    unsigned size;
+    bool in;
+    unsigned segment;
+    uint64_t address_mask;
+    unsigned pointer; /* RSI or RDI */
+};
+
+static void decode_string(struct string_io *io, uint64_t qualification)
+{
+    uint64_t info = vmread(VMCS_EXIT_INSTRUCTION_INFORMATION);
+    io->port = (uint16_t)field_get(IO_PORT, qualification);
+    io->size = (unsigned)field_get(IO_SIZE, qualification) + 1;
+    io->in = (qualification & IO_IN) != 0;
+    io->segment = io->in ? SEGMENT_ES : (unsigned)field_get(INFO_SEGMENT, info);
+    io->address_mask = size_mask(2U << field_get(INFO_ADDRESS_SIZE, info));
+    io->pointer = io->in ? RDI : RSI;
+}
+
+/* A register as wide as the address size: a 32-bit result clears the upper half. */
+static void advance(struct vcpu *vcpu, const struct string_io *io, unsigned reg, int64_t by)
+{
+    uint64_t value = (vcpu->gpr[reg] + (uint64_t)by) & io->address_mask;
+    if (io->address_mask == 0xFFFF) {
+        value |= vcpu->gpr[reg] & ~io->address_mask;
+    }
+    vcpu->gpr[reg] = value;
+}
+
+/* Move one element. 0, or a negative code of guest memory with *fault. */
+static int move_element(struct vcpu *vcpu, const struct string_io *io, struct fault *fault)
+{
+    uint64_t linear;
+    uint32_t value = 0;
+    unsigned access = io->in ? ACCESS_WRITE : ACCESS_READ;
+    uint64_t offset = vcpu->gpr[io->pointer] & io->address_mask;
+    int error = guest_linear(vcpu, io->segment, offset, io->size, access, &linear, fault);
+    if (error == RIVET_OK) {
+        /* Also for INS: that the memory can be written is known before the port is read. */
+        error = guest_read_linear(vcpu, linear, &value, io->size, access, fault);
+    }
+    if (error != RIVET_OK) {
+        return error;
+    }
+    if (!io->in) {
+        port_out(vcpu, io->port, io->size, value);
+        return RIVET_OK;
+    }
+    value = port_in(vcpu, io->port, io->size);
+    return guest_write_linear(vcpu, linear, &value, io->size, fault);
+}
+
+static void string_failed(struct vcpu *vcpu, int error, const struct fault *fault)
+{
+    if (error == ERR_GP) {
+        guest_raise(vcpu, fault);
+    } else {
+        vm_kill(vcpu->vm, "vCPU %u: INS or OUTS with memory that is not RAM, at RIP %llx",
+                vcpu->index, (unsigned long long)vmread(VMCS_GUEST_RIP));
+    }
+}
+
+static void string(struct vcpu *vcpu, uint64_t qualification)
+{
+    struct string_io io;
+    decode_string(&io, qualification);
+    bool rep = (qualification & IO_REP) != 0;
+    int64_t step = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_DF ? -(int64_t)io.size : (int64_t)io.size;
+    for (unsigned n = 0; n < STRING_CHUNK; n++) {
+        if (rep && (vcpu->gpr[RCX] & io.address_mask) == 0) {
+            event_instruction_done(vcpu);
+            return;
+        }
+        struct fault fault;
+        int error = move_element(vcpu, &io, &fault);
+        if (error != RIVET_OK) {
+            string_failed(vcpu, error, &fault);
+            return;
+        }
+        advance(vcpu, &io, io.pointer, step);
+        if (!rep) {
+            event_instruction_done(vcpu);
+            return;
+        }
+        advance(vcpu, &io, RCX, -1);
+    }
+}
+
+void exit_io(struct vcpu *vcpu)
+{
+    uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    if (qualification & IO_STRING) {
+        string(vcpu, qualification);
+    } else {
+        scalar(vcpu, qualification);
+    }
+}
