@@ -2,6 +2,7 @@
 /*
  * Statements of the SDM about INIT, start-up and MONITOR that an unpatched Bochs 3.0 breaks: one per patch
  * in tools/bochs/patches. Needs two CPUs. `test=NAME` runs one of them.
+ * guest: bare-only cpus=2
  */
 #include "arch/cpuid.h"
 #include "tests/guests/lib/apic.h"

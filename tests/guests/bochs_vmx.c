@@ -2,6 +2,7 @@
 /*
  * Statements of the SDM about VMX non-root operation and virtual interrupts that an unpatched Bochs 3.0
  * breaks: one per patch in tools/bochs/patches. `test=NAME` runs one of them.
+ * guest: bare-only
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/guest.h"

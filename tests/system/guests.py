@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Test guests: bare on the emulator, and under Rivet with APICv on and off; all must say the same.
 
-A line `guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
+A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), cpus=N, mem=MiB, model=CPU, timeout=S,
 cmdline='WORDS'.
 """
@@ -18,7 +18,7 @@ SUMMARY = r"^SUMMARY: [1-9]\d* tests?, 0 failed$"
 
 def settings(source):
     """The words after `guest:` as a dictionary; a word without `=` maps to itself."""
-    found = re.search(r"\bguest: (.*?)\s*(\*/|$)", source.read_text(), re.M)
+    found = re.search(r"^(?:/\*| \*) guest: (.*?)\s*(?:\*/)?$", source.read_text(), re.M)
     words = shlex.split(found[1]) if found else []
     return dict((word.split("=", 1) * 2)[:2] for word in words)
 
