@@ -85,7 +85,7 @@ static bool report_end(const struct vm *vm)
         log_info("vm %s: ended: debug-exit code %u", vm->name, vm->end_code);
         return vm->end_code == 0;
     default:
-        log_info("vm %s: killed: code 0x%x", vm->name, vm->end_code);
+        log_info("vm %s: killed", vm->name);
         return false;
     }
 }
