@@ -162,7 +162,9 @@ static void add_ioapic(const uint8_t *entry)
         return;
     }
     result.ioapics[result.ioapic_count++] = (struct acpi_ioapic){
-        .id = entry[2], .address = read32(entry + 4), .gsi_base = read32(entry + 8)
+        .id = entry[2],
+        .address = read32(entry + 4),
+        .gsi_base = read32(entry + 8),
     };
 }
 
@@ -308,10 +310,16 @@ static struct acpi_register read_register(const uint8_t *fadt, uint32_t x, uint3
 {
     const uint8_t *gas = fadt + x;
     if (x + GAS_SIZE <= length_of(fadt) && read64(gas + 4) != 0) {
-        return (struct acpi_register){ .address = read64(gas + 4), .space = gas[0], .width = gas[1] };
+        return (struct acpi_register){
+            .address = read64(gas + 4),
+            .space = gas[0],
+            .width = gas[1],
+        };
     }
-    return (struct acpi_register){ .address = old == 0 ? 0 : read32(fadt + old),
-                                   .space = ACPI_SPACE_IO };
+    return (struct acpi_register){
+        .address = old == 0 ? 0 : read32(fadt + old),
+        .space = ACPI_SPACE_IO,
+    };
 }
 
 static uint64_t dsdt_address(const uint8_t *fadt)

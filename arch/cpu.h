@@ -9,10 +9,10 @@ enum { MAX_CPUS = 64 };
 struct vmx_cpu;
 
 struct cpu {
-    struct cpu *self;    /* at GS:0 */
-    uint32_t index;      /* 0 .. cpu_count()-1; 0 is the boot CPU */
-    uint32_t apic_id;    /* host (x2)APIC id */
-    struct vmx_cpu *vmx; /* owned by vmx/: VMXON region, current vCPU, run queue */
+    struct cpu *self;      /* at GS:0 */
+    uint32_t index;        /* 0 .. cpu_count()-1; 0 is the boot CPU */
+    uint32_t apic_id;      /* host (x2)APIC id */
+    struct vmx_cpu *vmx;   /* owned by vmx/: VMXON region, current vCPU, run queue */
     struct arch_cpu *arch; /* owned by arch/: GDT, TSS, stacks */
 };
 

@@ -4,8 +4,8 @@
 
 #include "arch/msr.h"
 
-#define GDT_CODE64 0x00AF9B000000FFFFULL
-#define GDT_DATA 0x00CF93000000FFFFULL
+#define GDT_CODE64        0x00AF9B000000FFFFULL
+#define GDT_DATA          0x00CF93000000FFFFULL
 #define GDT_TSS_AVAILABLE 0x0000890000000000ULL
 
 static uint64_t top_of(uint8_t *stack, uint64_t size)

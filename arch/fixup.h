@@ -10,10 +10,10 @@
  *
  *     "movl $-1, %0\n1: wrmsr\n xorl %0, %0\n2:\n" EXCEPTION_FIXUP("1b", "2b")
  */
-#define EXCEPTION_FIXUP(from, to)                                                                  \
-    ".pushsection .fixups, \"a\"\n"                                                                \
-    ".balign 4\n"                                                                                  \
-    ".long " from ", " to "\n"                                                                     \
+#define EXCEPTION_FIXUP(from, to)   \
+    ".pushsection .fixups, \"a\"\n" \
+    ".balign 4\n"                   \
+    ".long " from ", " to "\n"      \
     ".popsection\n"
 
 struct exception_fixup {

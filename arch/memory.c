@@ -37,8 +37,8 @@ static void refuse_overlaps(const struct boot_info *info, const struct boot_regi
 {
     for (const struct boot_region *b = info->regions; b < a; b++) {
         if (a->type != b->type && overlap(a, b)) {
-            fatal("memory map: 0x%" PRIx64 "+0x%" PRIx64 " type %u overlaps 0x%" PRIx64 "+0x%" PRIx64
-                  " type %u; firmware update needed",
+            fatal("memory map: 0x%" PRIx64 "+0x%" PRIx64 " type %u overlaps 0x%" PRIx64
+                  "+0x%" PRIx64 " type %u; firmware update needed",
                   b->start, b->size, b->type, a->start, a->size, a->type);
         }
     }

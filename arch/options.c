@@ -11,8 +11,11 @@ static const struct option {
     const char *name;
     const char *values;
 } known[] = {
-    { "console", "com1|com2|vga" }, { "log", "info|debug" }, { "apicv", "on|off" },
-    { "gdb", "com2" },              { "hold", NULL },
+    { "console", "com1|com2|vga" },
+    { "log", "info|debug" },
+    { "apicv", "on|off" },
+    { "gdb", "com2" },
+    { "hold", NULL },
 };
 
 static const char *command_line = "";

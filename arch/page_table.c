@@ -84,7 +84,8 @@ static uint64_t map_one(struct page_table *table, uint64_t start, uint64_t end, 
 
 int page_table_init(struct page_table *table, bool has_1g, void *(*alloc_page)(void))
 {
-    *table = (struct page_table){ .root = alloc_page(), .has_1g = has_1g, .alloc_page = alloc_page };
+    *table =
+        (struct page_table){ .root = alloc_page(), .has_1g = has_1g, .alloc_page = alloc_page };
     return table->root == NULL ? ERR_NO_MEMORY : RIVET_OK;
 }
 

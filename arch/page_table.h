@@ -7,22 +7,22 @@
 
 #include "lib/bits.h"
 
-#define PTE_PRESENT BIT(0)
-#define PTE_WRITE BIT(1)
-#define PTE_USER BIT(2)
-#define PTE_PWT BIT(3)
-#define PTE_PCD BIT(4)
+#define PTE_PRESENT  BIT(0)
+#define PTE_WRITE    BIT(1)
+#define PTE_USER     BIT(2)
+#define PTE_PWT      BIT(3)
+#define PTE_PCD      BIT(4)
 #define PTE_ACCESSED BIT(5)
-#define PTE_DIRTY BIT(6)
-#define PTE_LARGE BIT(7) /* PS: a 1 GiB or 2 MiB page */
-#define PTE_ADDRESS 0x000FFFFFFFFFF000ULL
-#define PTE_NX BIT(63)
+#define PTE_DIRTY    BIT(6)
+#define PTE_LARGE    BIT(7) /* PS: a 1 GiB or 2 MiB page */
+#define PTE_ADDRESS  0x000FFFFFFFFFF000ULL
+#define PTE_NX       BIT(63)
 
 /* The rights that page_table_map is used with. Accessed and dirty are preset: no locked updates. */
-#define PTE_NONE 0ULL
-#define PTE_TEXT (PTE_PRESENT | PTE_ACCESSED)
+#define PTE_NONE   0ULL
+#define PTE_TEXT   (PTE_PRESENT | PTE_ACCESSED)
 #define PTE_RODATA (PTE_PRESENT | PTE_ACCESSED | PTE_NX)
-#define PTE_DATA (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_NX)
+#define PTE_DATA   (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_NX)
 #define PTE_DEVICE (PTE_DATA | PTE_PWT | PTE_PCD) /* IA32_PAT entry 3: UC */
 
 /* Addresses from here on are not canonical when identity mapped. */

@@ -125,7 +125,8 @@ static bool start(struct cpu *cpu, uint8_t page)
     if (wait_for_arrival(expected, 1000000)) {
         return true;
     }
-    controller->send_init(cpu->apic_id); /* so that it cannot arrive late, on the next one's stack */
+    controller->send_init(
+        cpu->apic_id); /* so that it cannot arrive late, on the next one's stack */
     return false;
 }
 
@@ -163,10 +164,10 @@ void smp_start(void)
 
 void smp_call_all(void (*function)(void))
 {
+    function();
     call = function;
     atomic_store(&call_done, 0);
     atomic_fetch_add(&call_generation, 1);
-    function();
     while (atomic_load(&call_done) != count - 1) {
         cpu_relax();
     }

@@ -10,7 +10,7 @@
 void smp_start(void);
 
 /*
- * Run function on every CPU, also this one, and wait until all have returned. Only before VMs run:
+ * Run function on this CPU, then on all others at once, and wait until all have returned. Only before VMs run:
  * the other CPUs serve it from their waiting loop. Boot CPU.
  */
 void smp_call_all(void (*function)(void));

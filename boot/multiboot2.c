@@ -88,7 +88,9 @@ static const char *read_memory_map(const struct tag *tag, struct boot_info *info
             return "multiboot2: the memory map has more than 128 entries";
         }
         info->regions[info->region_count++] = (struct boot_region){
-            .start = entry.start, .size = entry.size, .type = entry.type
+            .start = entry.start,
+            .size = entry.size,
+            .type = entry.type,
         };
     }
     return NULL;

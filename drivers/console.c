@@ -25,9 +25,9 @@ static struct spinlock lock;
 static struct byte_ring queue = { .data = queue_data, .size = QUEUE_SIZE };
 static struct uart uart = { .port = 0x3F8, .irq = 4 };
 static bool is_vga;
-static bool has_interrupts;   /* the UART's interrupt drains the queue */
-static bool is_taken_over;    /* panic: lock and interrupts no longer count */
-static bool is_fresh = true;  /* the last byte written ended a line */
+static bool has_interrupts;  /* the UART's interrupt drains the queue */
+static bool is_taken_over;   /* panic: lock and interrupts no longer count */
+static bool is_fresh = true; /* the last byte written ended a line */
 static void (*input_handler)(char byte);
 
 static void lock_console(void)

@@ -80,7 +80,7 @@ static void write_register(enum apic_register reg, uint32_t value)
 static bool has_lvt(enum apic_register reg)
 {
     static const enum apic_register in_order[] = {
-        APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1,   APIC_LVT_ERROR,
+        APIC_LVT_TIMER, APIC_LVT_LINT0,   APIC_LVT_LINT1, APIC_LVT_ERROR,
         APIC_LVT_PMI,   APIC_LVT_THERMAL, APIC_LVT_CMCI,
     };
     unsigned entries = (read_register(APIC_VERSION) >> VERSION_MAX_LVT_SHIFT & 0xFF) + 1;

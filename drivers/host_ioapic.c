@@ -19,9 +19,9 @@ enum {
     IOAPIC_REDIRECTION = 0x10, /* two registers for each pin: low, high */
 };
 
-#define REDIRECTION_ACTIVE_LOW BIT32(13)
-#define REDIRECTION_LEVEL BIT32(15)
-#define REDIRECTION_MASKED BIT32(16)
+#define REDIRECTION_ACTIVE_LOW        BIT32(13)
+#define REDIRECTION_LEVEL             BIT32(15)
+#define REDIRECTION_MASKED            BIT32(16)
 #define REDIRECTION_DESTINATION_SHIFT 24
 
 enum {

@@ -6,15 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BIT(n) (1ULL << (n))
+#define BIT(n)   (1ULL << (n))
 #define BIT32(n) (1U << (n))
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)((uintptr_t)(ptr) - offsetof(type, member)))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(ptr, type, member) ((type *)((uintptr_t)(ptr)-offsetof(type, member)))
 
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define GIB(n) ((uint64_t)(n) << 30)
+#define KIB(n)    ((uint64_t)(n) << 10)
+#define MIB(n)    ((uint64_t)(n) << 20)
+#define GIB(n)    ((uint64_t)(n) << 30)
 #define PAGE_SIZE 4096ULL
 
 /* align must be a power of two. */

@@ -31,19 +31,19 @@ _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Panic naming the expression and place when cond does not hold. Invariants of Rivet only. */
-#define ASSERT(cond)                                                                               \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            panic("%s:%d: %s does not hold", __FILE__, __LINE__, #cond);                           \
-        }                                                                                          \
+#define ASSERT(cond)                                                     \
+    do {                                                                 \
+        if (!(cond)) {                                                   \
+            panic("%s:%d: %s does not hold", __FILE__, __LINE__, #cond); \
+        }                                                                \
     } while (0)
 
 /* Where log lines go and how the machine ends: lib/ knows neither console nor CPUs; boot/ does. */
 struct log_host {
     void (*write)(const char *line, size_t size); /* a whole line with its newline, never mixed */
-    void (*claim)(void);       /* returns on the first CPU that ends the machine only */
-    void (*end)(void);         /* after fatal: power off; does not return */
-    void (*panic_begin)(void); /* stop other CPUs, make write work regardless of locks */
+    void (*claim)(void);                  /* returns on the first CPU that ends the machine only */
+    void (*end)(void);                    /* after fatal: power off; does not return */
+    void (*panic_begin)(void);            /* stop other CPUs, make write work regardless of locks */
     void (*panic_end)(const void *frame); /* backtrace from that frame pointer on, power off */
 };
 

@@ -36,7 +36,8 @@ static void pad(struct output *out, char c, int count)
     }
 }
 
-static void put_padded(struct output *out, const struct conversion *conv, const char *text, int length)
+static void put_padded(struct output *out, const struct conversion *conv, const char *text,
+                       int length)
 {
     int padding = conv->width - length;
     if (!conv->left) {

@@ -150,17 +150,17 @@ static void reads_the_madt(void **state)
 {
     (void)state;
     start_madt(300);
-    ENTRY(0, 8, 0, 2, 1, 0, 0, 0);                                  /* CPU with id 2 */
-    ENTRY(0, 8, 1, 3, 0, 0, 0, 0);                                  /* not enabled */
-    ENTRY(9, 16, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0);         /* id 2 again, as x2APIC */
-    ENTRY(9, 16, 0, 0, 0x34, 0x12, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0);   /* id 1234H */
-    ENTRY(1, 12, 9, 0, 0, 0, 0xC0, 0xFE, 0x18, 0, 0, 0);            /* I/O APIC 9 from GSI 24 */
-    ENTRY(2, 10, 0, 0, 2, 0, 0, 0, 0, 0);                           /* IRQ 0 -> 2, as ISA */
-    ENTRY(2, 10, 0, 9, 9, 0, 0, 0, 0xF, 0);                         /* IRQ 9 level, active low */
-    ENTRY(2, 10, 0, 5, 20, 0, 0, 0, 5, 0);                          /* edge, active high, said so */
-    ENTRY(4, 6, 0xFF, 0, 0, 1);                                     /* NMI: not used */
-    ENTRY(5, 12, 0, 0, 0, 0, 0xE0, 0xFE, 1, 0, 0, 0);               /* local APIC above 4 GiB */
-    ENTRY(0, 7, 2, 9, 1, 0, 0);                                     /* too short for its type */
+    ENTRY(0, 8, 0, 2, 1, 0, 0, 0);                                /* CPU with id 2 */
+    ENTRY(0, 8, 1, 3, 0, 0, 0, 0);                                /* not enabled */
+    ENTRY(9, 16, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0);       /* id 2 again, as x2APIC */
+    ENTRY(9, 16, 0, 0, 0x34, 0x12, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0); /* id 1234H */
+    ENTRY(1, 12, 9, 0, 0, 0, 0xC0, 0xFE, 0x18, 0, 0, 0);          /* I/O APIC 9 from GSI 24 */
+    ENTRY(2, 10, 0, 0, 2, 0, 0, 0, 0, 0);                         /* IRQ 0 -> 2, as ISA */
+    ENTRY(2, 10, 0, 9, 9, 0, 0, 0, 0xF, 0);                       /* IRQ 9 level, active low */
+    ENTRY(2, 10, 0, 5, 20, 0, 0, 0, 5, 0);                        /* edge, active high, said so */
+    ENTRY(4, 6, 0xFF, 0, 0, 1);                                   /* NMI: not used */
+    ENTRY(5, 12, 0, 0, 0, 0, 0xE0, 0xFE, 1, 0, 0, 0);             /* local APIC above 4 GiB */
+    ENTRY(0, 7, 2, 9, 1, 0, 0);                                   /* too short for its type */
     finish_madt();
     root("XSDT", 8, &madt, 1);
     assert_int_equal(init(), 0);
@@ -285,7 +285,7 @@ static uint8_t *fadt_with(uint32_t size, const uint8_t *aml, uint32_t aml_size)
 }
 
 /* Scope junk, then Name (_S5_, Package (4) { 5, 7, Zero, Zero }). */
-static const uint8_t s5[] = { 0x10, 0x20, 0x5C, 0x08, '_', 'S', '5', '_', 0x12,
+static const uint8_t s5[] = { 0x10, 0x20, 0x5C, 0x08, '_',  'S',  '5',  '_', 0x12,
                               0x08, 0x04, 0x0A, 0x05, 0x0A, 0x07, 0x00, 0x00 };
 
 static void reads_an_old_fadt(void **state)

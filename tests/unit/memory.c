@@ -12,7 +12,7 @@
 
 #include "arch/memory.c" /* whole, to start each test with empty state */
 
-#define RAM MIB(256)
+#define RAM      MIB(256)
 #define RAM_SIZE MIB(16)
 
 /* What memory.c takes from elsewhere. */
@@ -179,8 +179,9 @@ static void refuses_a_region_that_wraps(void **state)
     region(RAM, MIB(8), 1);
     region(UINT64_MAX - 10, 100, 1);
     assert_int_equal(init(), 1);
-    assert_string_equal(message, "memory map: entry 1, 0xfffffffffffffff5+0x64, goes beyond the end "
-                                 "of the address space; firmware update needed");
+    assert_string_equal(message,
+                        "memory map: entry 1, 0xfffffffffffffff5+0x64, goes beyond the end "
+                        "of the address space; firmware update needed");
 }
 
 static void a_region_may_end_at_the_very_top(void **state)

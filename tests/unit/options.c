@@ -106,8 +106,7 @@ static void names_bad_words(void **state)
                         "options: \"console=com\": expected console=com1|com2|vga\n");
     assert_string_equal(check("console="),
                         "options: \"console=\": expected console=com1|com2|vga\n");
-    assert_string_equal(check("console"),
-                        "options: \"console\": expected console=com1|com2|vga\n");
+    assert_string_equal(check("console"), "options: \"console\": expected console=com1|com2|vga\n");
     assert_string_equal(check("hold=yes"), "options: \"hold=yes\": hold takes no value\n");
     assert_string_equal(check("a hold b"),
                         "options: unknown word \"a\"\noptions: unknown word \"b\"\n");
@@ -116,9 +115,9 @@ static void names_bad_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_values),          cmocka_unit_test(whole_names_only),
-        cmocka_unit_test(the_last_one_counts),   cmocka_unit_test(long_values_are_cut),
-        cmocka_unit_test(remembers_the_line),    cmocka_unit_test(says_nothing_of_good_words),
+        cmocka_unit_test(finds_values),        cmocka_unit_test(whole_names_only),
+        cmocka_unit_test(the_last_one_counts), cmocka_unit_test(long_values_are_cut),
+        cmocka_unit_test(remembers_the_line),  cmocka_unit_test(says_nothing_of_good_words),
         cmocka_unit_test(names_bad_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,7 +67,8 @@ static void small_pages_at_the_edges(void **state)
     (void)state;
     struct page_table table;
     page_table_init(&table, true, alloc_page);
-    assert_int_equal(page_table_map(&table, MIB(2) - PAGE_SIZE, MIB(2) + 2 * PAGE_SIZE, PTE_TEXT), 0);
+    assert_int_equal(page_table_map(&table, MIB(2) - PAGE_SIZE, MIB(2) + 2 * PAGE_SIZE, PTE_TEXT),
+                     0);
     assert_int_equal(page_table_lookup(&table, MIB(2) - PAGE_SIZE),
                      (MIB(2) - PAGE_SIZE) | PTE_TEXT);
     assert_int_equal(page_table_lookup(&table, MIB(2)), MIB(2) | PTE_TEXT | PTE_LARGE);

@@ -17,17 +17,17 @@
 #include "lib/print.h"
 
 /* Both print the same and return the same, with room and cut to any shorter size. */
-#define CHECK(...)                                                                                 \
-    do {                                                                                           \
-        char ours[128], theirs[128];                                                               \
-        for (size_t size = 0; size <= sizeof(ours); size++) {                                      \
-            memset(ours, 'x', sizeof(ours));                                                       \
-            memset(theirs, 'x', sizeof(theirs));                                                   \
-            int our_length = lib_snprintf(ours, size, __VA_ARGS__);                                \
-            int their_length = snprintf(theirs, size, __VA_ARGS__);                                \
-            assert_int_equal(our_length, their_length);                                            \
-            assert_memory_equal(ours, theirs, sizeof(ours));                                       \
-        }                                                                                          \
+#define CHECK(...)                                                  \
+    do {                                                            \
+        char ours[128], theirs[128];                                \
+        for (size_t size = 0; size <= sizeof(ours); size++) {       \
+            memset(ours, 'x', sizeof(ours));                        \
+            memset(theirs, 'x', sizeof(theirs));                    \
+            int our_length = lib_snprintf(ours, size, __VA_ARGS__); \
+            int their_length = snprintf(theirs, size, __VA_ARGS__); \
+            assert_int_equal(our_length, their_length);             \
+            assert_memory_equal(ours, theirs, sizeof(ours));        \
+        }                                                           \
     } while (0)
 
 #pragma GCC diagnostic ignored "-Wformat-truncation"
@@ -57,7 +57,8 @@ static void precision_bounds_the_read(void **state)
 static void numbers(void **state)
 {
     (void)state;
-    static const int64_t values[] = { 0, 1, -1, 9, 10, 255, 256, -128, INT32_MAX, INT32_MIN,
+    static const int64_t values[] = { 0,          1,         -1,       9,         10,
+                                      255,        256,       -128,     INT32_MAX, INT32_MIN,
                                       UINT32_MAX, INT64_MAX, INT64_MIN };
     for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
         int64_t v = values[i];
@@ -110,12 +111,9 @@ static void what_only_ours_defines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text),
-        cmocka_unit_test(precision_bounds_the_read),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(widths),
-        cmocka_unit_test(pointers),
-        cmocka_unit_test(what_only_ours_defines),
+        cmocka_unit_test(text),     cmocka_unit_test(precision_bounds_the_read),
+        cmocka_unit_test(numbers),  cmocka_unit_test(widths),
+        cmocka_unit_test(pointers), cmocka_unit_test(what_only_ours_defines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
