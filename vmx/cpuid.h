@@ -17,7 +17,7 @@ struct cpuid_guest {
     uint64_t misc_enable;
 };
 
-/* What of the machine the policy follows, decided once by cpuid_init. */
+/* What of the machine the policy follows. */
 struct cpuid_machine {
     struct cpuid (*read)(uint32_t leaf, uint32_t subleaf); /* the host's CPUID */
     uint64_t tsc_hz;

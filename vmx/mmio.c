@@ -34,9 +34,8 @@
 #define APIC_ACCESS_TYPE   (0xFULL << 12)
 enum { APIC_ACCESS_READ = 0, APIC_ACCESS_WRITE = 1 };
 
-#define INTERRUPTIBILITY_SHADOWS (BIT(0) | BIT(1)) /* blocking by STI, by MOV SS */
-#define INTERRUPTIBILITY_NMI     BIT(3)
-#define PENDING_DEBUG_BS         BIT(14)
+#define INTERRUPTIBILITY_NMI BIT(3)
+#define PENDING_DEBUG_BS     BIT(14)
 
 /* Iterations of a repeated string instruction in one exit: bounds the time with interrupts off. */
 enum { REPEAT_ITERATIONS = 256 };
@@ -229,16 +228,17 @@ static int machine_write(void *context, unsigned segment, uint64_t offset, unsig
     return 0;
 }
 
-static void kill(struct vcpu *vcpu, const char *why, const uint8_t *bytes, unsigned count)
+/* End the VM over an access to gpa; bytes, when there are any, are those at RIP. */
+static void kill(struct vcpu *vcpu, uint64_t gpa, const char *why, const uint8_t *bytes,
+                 unsigned count)
 {
     char text[3 * INSTRUCTION_MAX_LENGTH + 1] = "";
     for (unsigned i = 0; i < count; i++) {
         lib_snprintf(text + 3 * i, sizeof(text) - 3 * i, " %02x", bytes[i]);
     }
-    log_warn("vm %s: vcpu %u: killed: %s at rip %#llx, physical address %#llx%s%s", vcpu->vm->name,
-             vcpu->index, why, (unsigned long long)vmread(VMCS_GUEST_RIP),
-             (unsigned long long)vmread(VMCS_GUEST_PHYSICAL_ADDRESS), count ? ", bytes" : "", text);
-    vm_stop(vcpu->vm, VM_KILLED, 0);
+    vm_kill(vcpu->vm, "vCPU %u: %s at RIP %llx, physical address %llx%s%s", vcpu->index, why,
+            (unsigned long long)vmread(VMCS_GUEST_RIP), (unsigned long long)gpa,
+            count ? ", bytes" : "", text);
 }
 
 /* Fetch the first size bytes at RIP. */
@@ -285,7 +285,8 @@ static int fetch_and_decode(struct emulation *emulation, uint8_t *bytes, unsigne
 static void leave_repeating(uint64_t rflags)
 {
     uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~INTERRUPTIBILITY_SHADOWS);
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+            state & ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
     if (rflags & RFLAGS_TF) {
         vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
                 vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
@@ -334,8 +335,8 @@ static void run(struct emulation *emulation, const struct instruction *instructi
     }
 }
 
-/* Do the access that exited, by its instruction. */
-static void emulate(struct vcpu *vcpu)
+/* Do the access to gpa that exited, by its instruction. */
+static void emulate(struct vcpu *vcpu, uint64_t gpa)
 {
     struct emulation emulation = { .vcpu = vcpu };
     uint8_t bytes[INSTRUCTION_MAX_LENGTH];
@@ -346,9 +347,9 @@ static void emulate(struct vcpu *vcpu)
     if (error == ERR_GP) {
         guest_raise(vcpu, &emulation.fault);
     } else if (error == ERR_NOT_FOUND) {
-        kill(vcpu, "code outside RAM accesses emulated memory", bytes, 0);
+        kill(vcpu, gpa, "code outside RAM accesses emulated memory", bytes, 0);
     } else if (error) {
-        kill(vcpu, "instruction that Rivet cannot emulate", bytes, count);
+        kill(vcpu, gpa, "instruction that Rivet cannot emulate", bytes, count);
     } else {
         run(&emulation, &instruction);
     }
@@ -368,7 +369,7 @@ static bool mapped_by_now(struct vcpu *vcpu, uint64_t gpa, uint64_t qualificatio
 static void fetch_from_no_memory(struct vcpu *vcpu, uint64_t gpa)
 {
     if (in_lapic_window(vcpu, gpa) || in_ioapic_window(gpa) || find_region(vcpu->vm, gpa, 1)) {
-        kill(vcpu, "instruction fetch from a device", NULL, 0);
+        kill(vcpu, gpa, "instruction fetch from a device", NULL, 0);
         return;
     }
     say_hole(vcpu, gpa, "instruction fetch");
@@ -386,13 +387,13 @@ void exit_ept_violation(struct vcpu *vcpu)
                     vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | INTERRUPTIBILITY_NMI);
         }
     } else if (vcpu->delivery_interrupted) {
-        kill(vcpu, "event delivery through memory that is not RAM", NULL, 0);
+        kill(vcpu, gpa, "event delivery through memory that is not RAM", NULL, 0);
     } else if (!(qualification & EPT_VIOLATION_LINEAR_VALID)) {
-        kill(vcpu, "paging structures outside RAM", NULL, 0);
+        kill(vcpu, gpa, "paging structures outside RAM", NULL, 0);
     } else if (qualification & EPT_VIOLATION_FETCH) {
         fetch_from_no_memory(vcpu, gpa);
     } else {
-        emulate(vcpu);
+        emulate(vcpu, gpa);
     }
 }
 
@@ -400,11 +401,12 @@ void exit_apic_access(struct vcpu *vcpu)
 {
     uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
     uint64_t type = field_get(APIC_ACCESS_TYPE, qualification);
+    uint64_t gpa =
+        (lapic_read_base(&vcpu->lapic) & APIC_BASE_ADDRESS) | (qualification & APIC_ACCESS_OFFSET);
 
     if (type == APIC_ACCESS_READ || type == APIC_ACCESS_WRITE) {
-        emulate(vcpu);
+        emulate(vcpu, gpa);
     } else {
-        kill(vcpu, "instruction fetch, event delivery or page walk in the local APIC's page", NULL,
-             0);
+        kill(vcpu, gpa, "instruction fetch, event delivery or page walk in the APIC page", NULL, 0);
     }
 }

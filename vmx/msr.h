@@ -8,12 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/spinlock.h"
+#include "vmx/mtrr.h"
 
 struct vcpu;
 struct vm;
-
-enum { MSR_MTRR_VARIABLE = 8, MSR_MTRR_FIXED = 11 };
 
 /* MSRs of one vCPU that have no field in the VMCS. */
 struct msr_state {
@@ -21,9 +19,7 @@ struct msr_state {
     uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, spec_ctrl;
 
     uint64_t tsc_adjust;
-    uint64_t mtrr_base[MSR_MTRR_VARIABLE], mtrr_mask[MSR_MTRR_VARIABLE];
-    uint64_t mtrr_fixed[MSR_MTRR_FIXED];
-    uint64_t mtrr_default;
+    struct mtrr mtrr;
     uint64_t misc_enable;
     uint64_t mcg_status;
 };
@@ -42,12 +38,9 @@ void msr_reset(struct msr_state *msrs);
 
 /*
  * Which MSRs a guest reaches without an exit: fill a 4 KiB MSR bitmap. The part of the x2APIC registers
- * (800H-8FFH) is left "all exit"; apic_port.c changes it with the local APIC's mode.
+ * (800H-8FFH) is left "all exit"; apic_port.c changes it with the local APIC's mode (msr_bitmap.h).
  */
 void msr_bitmap_init(uint8_t *bitmap);
-
-/* Set whether reads, writes of an MSR exit. msr: 0-1FFFH or C0000000H-C0001FFFH. */
-void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_exits);
 
 /*
  * Load the MSRs that the guest reaches directly into this CPU / save them. When a CPU changes vCPU, and

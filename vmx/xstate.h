@@ -21,10 +21,6 @@ void xstate_enable_cpu(void);
 uint64_t xstate_supported_xcr0(void);
 uint64_t xstate_supported_xss(void);
 
-/* Bytes of an XSAVE area for the components in xcr0 (standard format), or xcr0 | xss (compacted). Pure. */
-uint32_t xstate_size(uint64_t components);
-uint32_t xstate_compacted_size(uint64_t components);
-
 /* Allocate the state of a vCPU, as after power-up. NULL when out of memory. */
 struct xstate *xstate_create(void);
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* MSR bitmaps: four of 1024 bytes, reads of low and high MSRs, then writes of low and high MSRs. */
+
+#include "vmx/msr_bitmap.h"
+
+#include "lib/bits.h"
+
+#define HIGH_MSRS 0xC0000000U
+
+enum { MSRS_PER_BITMAP = 0x2000, HIGH_OFFSET = 1024, WRITE_OFFSET = 2048 };
+
+bool msr_bitmap_covers(uint32_t msr)
+{
+    return msr < MSRS_PER_BITMAP || msr - HIGH_MSRS < MSRS_PER_BITMAP;
+}
+
+static unsigned byte_of(uint32_t msr)
+{
+    unsigned offset = msr >= HIGH_MSRS ? HIGH_OFFSET : 0;
+    return offset + (msr & (MSRS_PER_BITMAP - 1)) / 8;
+}
+
+static void set_bit(uint8_t *byte, uint8_t bit, bool set)
+{
+    *byte = set ? *byte | bit : *byte & (uint8_t)~bit;
+}
+
+void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_exits)
+{
+    uint8_t bit = (uint8_t)(1U << (msr & 7));
+    set_bit(&bitmap[byte_of(msr)], bit, read_exits);
+    set_bit(&bitmap[WRITE_OFFSET + byte_of(msr)], bit, write_exits);
+}
+
+bool msr_bitmap_exits(const uint8_t *bitmap, uint32_t msr, bool write)
+{
+    if (!msr_bitmap_covers(msr)) {
+        return true;
+    }
+    return bitmap[(write ? WRITE_OFFSET : 0) + byte_of(msr)] >> (msr & 7) & 1;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* MSR bitmaps (SDM volume 3, "MSR-Bitmap Address"). Pure logic, tested on the host. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MSR_BITMAP_SIZE = 4096 };
+
+/* Whether the bitmap covers an MSR: 0-1FFFH and C0000000H-C0001FFFH; others always exit. */
+bool msr_bitmap_covers(uint32_t msr);
+
+/* Set whether reads, writes of an MSR that the bitmap covers exit. */
+void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_exits);
+
+/* Whether a read or write exits. Any MSR. */
+bool msr_bitmap_exits(const uint8_t *bitmap, uint32_t msr, bool write);
