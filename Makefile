@@ -11,6 +11,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 Q := $(if $(filter 1,$(V)),,@)
+parallel = $(MAKE) --no-print-directory -j$(shell nproc)
 say = $(if $(Q),@printf '  %-8s%s\n' $(1) $(patsubst $(BUILD)/%,%,$(2)))
 
 .SUFFIXES:
@@ -141,12 +142,12 @@ deps:  ## install the Debian packages that building and testing need (root)
 
 run:  ## boot Debian Linux under Rivet on Bochs, from a fresh machine
 	$(Q)tools/deps build boot
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(parallel) all
 	$(Q)BUILD=$(BUILD) tools/run-debian
 
 test:  ## unit tests, guest tests and system tests; ends with `N passed, N failed`
 	$(Q)tools/deps build boot unit qemu
-	$(Q)$(MAKE) --no-print-directory all guests unit-binaries machine
+	$(Q)$(parallel) all guests unit-binaries machine
 	$(Q)tests/run --build $(BUILD) reproducible unit guests system
 
 # The test emulator and the Debian guest, for what boots them.
@@ -196,7 +197,7 @@ lint:  ## clang-format, cppcheck and clang-tidy over the whole tree
 
 coverage:  ## line and branch coverage of the unit tests, by folder
 	$(Q)tools/deps unit coverage
-	$(Q)$(MAKE) --no-print-directory unit-binaries BUILD=$(BUILD)/coverage \
+	$(Q)$(parallel) unit-binaries BUILD=$(BUILD)/coverage \
 	    UNIT_FLAGS="-O0 --coverage"
 	$(Q)find $(BUILD)/coverage -name '*.gcda' -delete
 	$(Q)tests/run --build $(BUILD)/coverage unit
@@ -205,7 +206,7 @@ coverage:  ## line and branch coverage of the unit tests, by folder
 
 fuzz:  ## run each fuzzer for FUZZ_TIME seconds
 	$(Q)tools/deps fuzz
-	$(Q)$(MAKE) --no-print-directory $(fuzz_names:%=$(BUILD)/fuzz/%)
+	$(Q)$(parallel) $(fuzz_names:%=$(BUILD)/fuzz/%)
 	$(Q)for name in $(fuzz_names); do \
 	    echo "fuzz: $$name for $(FUZZ_TIME) s"; \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$name tests/fuzz/seeds/$$name; \
