@@ -18,7 +18,7 @@
 #define EPTP_WALK_LENGTH_4  (3ULL << 3)
 #define EPTP_ACCESSED_DIRTY BIT(6)
 
-enum { EPT_LEVELS = 4, EPT_ENTRIES = 512 };
+enum { EPT_LEVELS = 4, EPT_ENTRIES = 512, EPT_GPA_BITS = 48 };
 
 /* Bytes that one entry of a table at level maps: level 0 is the page table, 3 the PML4. */
 static uint64_t entry_size(unsigned level)
@@ -135,6 +135,10 @@ static int map_leaf(struct ept *ept, uint64_t gpa, uint64_t hpa, uint64_t size, 
 
 int ept_map(struct ept *ept, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned rights)
 {
+    if (!is_aligned(gpa | hpa | size, PAGE_SIZE) || gpa >> EPT_GPA_BITS != 0 ||
+        size > BIT(EPT_GPA_BITS) - gpa) {
+        return ERR_INVALID;
+    }
     if (!is_free(ept, gpa, size)) {
         return ERR_EXISTS;
     }
@@ -174,7 +178,7 @@ int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size)
 
 int ept_lookup(const struct ept *ept, uint64_t gpa, uint64_t *hpa, unsigned *rights, uint64_t *left)
 {
-    if (gpa >> 48 != 0) {
+    if (gpa >> EPT_GPA_BITS != 0) {
         return ERR_NOT_FOUND;
     }
     unsigned level;

@@ -23,7 +23,7 @@ int ept_init(struct ept *ept, const struct ept_features *features);
 
 /*
  * Map [gpa, gpa+size) to hpa, write-back, with the largest pages that alignment and CPU allow (1G, 2M,
- * 4K). All 4 KiB aligned, gpa + size at most 2^48. ERR_EXISTS when part of it is mapped (nothing is
+ * 4K). ERR_INVALID unless all are 4 KiB aligned and gpa + size is at most 2^48; ERR_EXISTS when part of it is mapped (nothing is
  * changed then), ERR_NO_MEMORY for a table (part may be mapped then). The caller holds whatever keeps
  * others from changing this EPT; entries that were not present need no INVEPT.
  */
