@@ -20,7 +20,7 @@
 #include "lib/string.h"
 #include "vmx/apic_port.h"
 #include "vmx/capabilities.h"
-#include "vmx/msr.h"
+#include "vmx/msr_bitmap.h"
 #include "vmx/schedule.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
