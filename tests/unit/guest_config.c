@@ -140,17 +140,20 @@ static void test_mistakes_in_kernel_lines(void **state)
     expect_mistake("kernel vm=a memory=1G -- x",
                    "error: module 1 (kernel vm=a memory=1G): unknown word 'memory=1G': expected "
                    "vm=, vcpus=, mem=, cpus=, testdev, noinitrd or --\n");
-    expect_mistake("kernel vm=a vcpus=0",
-                   "error: module 1 (kernel vm=a vcpus=0): vcpus=0: expected a number from 1 to 16\n");
+    expect_mistake(
+        "kernel vm=a vcpus=0",
+        "error: module 1 (kernel vm=a vcpus=0): vcpus=0: expected a number from 1 to 16\n");
     expect_mistake("kernel vm=a vcpus=17 foo",
                    "error: module 1 (kernel vm=a vcpus=17 foo): vcpus=17: expected a number from 1 "
                    "to 16\n");
-    expect_mistake("kernel vm=a vcpus=two",
-                   "error: module 1 (kernel vm=a vcpus=two): vcpus=two: expected a number from 1 to "
-                   "16\n");
-    expect_mistake("kernel vm=a mem=512",
-                   "error: module 1 (kernel vm=a mem=512): mem=512: expected a size from 2M to 256G, "
-                   "as 512M, in steps of 4K\n");
+    expect_mistake(
+        "kernel vm=a vcpus=two",
+        "error: module 1 (kernel vm=a vcpus=two): vcpus=two: expected a number from 1 to "
+        "16\n");
+    expect_mistake(
+        "kernel vm=a mem=512",
+        "error: module 1 (kernel vm=a mem=512): mem=512: expected a size from 2M to 256G, "
+        "as 512M, in steps of 4K\n");
     expect_mistake("kernel vm=a mem=1M",
                    "error: module 1 (kernel vm=a mem=1M): mem=1M: expected a size from 2M to 256G, "
                    "as 512M, in steps of 4K\n");
@@ -188,10 +191,12 @@ static void test_mistakes_of_kind(void **state)
                        "file's name\n");
     expect_mistake("initrd vm=b", "error: module 1 (initrd vm=b): vm=b has no kernel: expected a "
                                   "'kernel vm=b' line\n");
-    expect_mistake("module vm=b -- x", "error: module 1 (module vm=b): vm=b has no kernel: expected "
-                                       "a 'kernel vm=b' line\n");
-    expect_mistake("initrd", "error: module 1 (initrd): no vm=NAME: expected the name of the VM that "
-                             "this module is for\n");
+    expect_mistake("module vm=b -- x",
+                   "error: module 1 (module vm=b): vm=b has no kernel: expected "
+                   "a 'kernel vm=b' line\n");
+    expect_mistake("initrd",
+                   "error: module 1 (initrd): no vm=NAME: expected the name of the VM that "
+                   "this module is for\n");
 }
 
 static void test_two_kernels_for_one_vm(void **state)
@@ -228,8 +233,9 @@ static void expect_bad_extra(const char *cmdline, uint64_t size, const char *lin
 static void test_mistakes_in_initrd_and_module_lines(void **state)
 {
     (void)state;
-    expect_bad_extra("initrd vm=b", 7, "error: module 4 (initrd vm=b): vm=b has an initrd already, "
-                                       "module 2: expected one\n");
+    expect_bad_extra("initrd vm=b", 7,
+                     "error: module 4 (initrd vm=b): vm=b has an initrd already, "
+                     "module 2: expected one\n");
     expect_bad_extra("initrd vm=b mem=5", 7,
                      "error: module 4 (initrd vm=b mem=5): unknown word 'mem=5': expected vm=\n");
     expect_bad_extra("module vm=b foo -- x", 7,
@@ -242,8 +248,9 @@ static void test_empty_initrd(void **state)
     add("kernel vm=a", 5);
     add("initrd vm=a", 0);
     read_config();
-    assert_string_equal(said, "error: module 2 (initrd vm=a): the file is empty: expected an initrd "
-                              "for vm=a\n");
+    assert_string_equal(said,
+                        "error: module 2 (initrd vm=a): the file is empty: expected an initrd "
+                        "for vm=a\n");
     assert_true(config.vms[0].failed);
 }
 
@@ -260,11 +267,11 @@ static void test_too_many(void **state)
         add("module vm=v3", 5);
     }
     read_config();
-    assert_string_equal(said,
-                        "error: module 17 (kernel vm=v16): vm=v16: one VM too many: expected at most "
-                        "16\n"
-                        "error: module 26 (module vm=v3): one module too many for vm=v3: expected at "
-                        "most 8\n");
+    assert_string_equal(
+        said, "error: module 17 (kernel vm=v16): vm=v16: one VM too many: expected at most "
+              "16\n"
+              "error: module 26 (module vm=v3): one module too many for vm=v3: expected at "
+              "most 8\n");
     assert_int_equal(config.vm_count, CONFIG_MAX_VMS);
     assert_int_equal(config.strays, 1);
     assert_true(config.vms[3].failed);

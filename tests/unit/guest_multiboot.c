@@ -33,7 +33,10 @@ static void put_header(unsigned at, uint32_t flags)
 static void make_elf32(void)
 {
     memset(file, 0, sizeof(file));
-    memcpy(file, "\x7F" "ELF\1\1\1", 7);
+    memcpy(file,
+           "\x7F"
+           "ELF\1\1\1",
+           7);
     put16(file + 16, 2);
     put16(file + 18, 3);
     put32(file + 24, 0x40400010);
@@ -57,7 +60,10 @@ static void make_elf64(void)
 {
     make_elf32();
     memset(file, 0, SEGMENT_AT);
-    memcpy(file, "\x7F" "ELF\2\1\1", 7);
+    memcpy(file,
+           "\x7F"
+           "ELF\2\1\1",
+           7);
     put16(file + 16, 2);
     put16(file + 18, 62);
     put64(file + 24, 0x400010);

@@ -171,11 +171,8 @@ static void test_e820(void **state)
         uint64_t start, end;
         uint32_t type;
     } expected[] = {
-        { 0, 0x9FC00, 1 },
-        { 0x9FC00, 0xA0000, 2 },
-        { 0xE0000, 0x100000, 2 },
-        { 0x100000, 0xC0000000, 1 },
-        { 0x100000000, 0x140000000, 1 },
+        { 0, 0x9FC00, 1 },           { 0x9FC00, 0xA0000, 2 },         { 0xE0000, 0x100000, 2 },
+        { 0x100000, 0xC0000000, 1 }, { 0x100000000, 0x140000000, 1 },
     };
     (void)state;
     ram_plan(&ram, GIB(4));
@@ -211,7 +208,8 @@ static void test_initrd_that_does_not_fit(void **state)
 {
     (void)state;
     set_memory(24 << 20);
-    expect_refused("the initrd of 4 KiB does not fit behind the kernel: expected more than mem=24M");
+    expect_refused(
+        "the initrd of 4 KiB does not fit behind the kernel: expected more than mem=24M");
 }
 
 static void test_truncated(void **state)
