@@ -26,6 +26,13 @@ void apic_enter_x2apic(void)
     wrmsr(IA32_APIC_BASE, rdmsr(IA32_APIC_BASE) | APIC_BASE_EXTD);
 }
 
+void apic_reset_to_xapic(void)
+{
+    uint64_t disabled = rdmsr(IA32_APIC_BASE) & ~(APIC_BASE_EN | APIC_BASE_EXTD);
+    wrmsr(IA32_APIC_BASE, disabled);
+    wrmsr(IA32_APIC_BASE, disabled | APIC_BASE_EN);
+}
+
 static volatile uint32_t *xapic_register(unsigned reg)
 {
     return (volatile uint32_t *)(uintptr_t)((rdmsr(IA32_APIC_BASE) & APIC_BASE_ADDRESS) + reg);

@@ -60,6 +60,12 @@ bool apic_is_x2apic(void);
 /* From xAPIC to x2APIC mode. Any CPU, CPUID says that it can. */
 void apic_enter_x2apic(void);
 
+/*
+ * To xAPIC mode in the state after reset, from any mode, by disabling it in between (SDM, "x2APIC
+ * State Transitions"). Any CPU.
+ */
+void apic_reset_to_xapic(void);
+
 /* Whether CPUID offers x2APIC mode. Any CPU. */
 bool apic_has_x2apic(void);
 

@@ -36,8 +36,8 @@ void cpu_load_tables(unsigned cpu)
     uint64_t tss = (uintptr_t)me->tss;
     me->gdt[GDT_CODE] = 0x00AF9B000000FFFFULL;
     me->gdt[GDT_DATA] = 0x00CF93000000FFFFULL;
-    me->gdt[GDT_TSS] = (TSS_BYTES - 1) | (tss & 0xFFFFFF) << 16 | 0x89ULL << 40 |
-                       (tss >> 24 & 0xFF) << 56;
+    me->gdt[GDT_TSS] =
+        (TSS_BYTES - 1) | (tss & 0xFFFFFF) << 16 | 0x89ULL << 40 | (tss >> 24 & 0xFF) << 56;
     me->gdt[GDT_TSS + 1] = tss >> 32;
     struct {
         uint16_t limit;
@@ -176,4 +176,10 @@ void cpu_wait(unsigned cpu)
     while (cpus[cpu].work != NULL) {
         cpu_relax();
     }
+}
+
+void cpu_run(unsigned cpu, void (*function)(void *), void *argument)
+{
+    cpu_run_async(cpu, function, argument);
+    cpu_wait(cpu);
 }

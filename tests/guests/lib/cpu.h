@@ -41,6 +41,9 @@ void cpu_wait_started(unsigned cpu);
 void cpu_run_async(unsigned cpu, void (*function)(void *), void *argument);
 void cpu_wait(unsigned cpu);
 
+/* Both in one: call function(argument) on another CPU and wait for it. Boot CPU. */
+void cpu_run(unsigned cpu, void (*function)(void *), void *argument);
+
 /* Number of the CPU that executes this, by its task register. Any CPU, any context. */
 unsigned cpu_number(void);
 

@@ -176,6 +176,16 @@ bool guest_wants(const char *test)
     return wanted == NULL || strcmp(wanted, test) == 0;
 }
 
+void guest_run_tests(const struct guest_test *tests, size_t total)
+{
+    for (size_t i = 0; i < total; i++) {
+        if (guest_wants(tests[i].name)) {
+            guest_print("%s\n", tests[i].name);
+            tests[i].run();
+        }
+    }
+}
+
 uint64_t guest_wait(const volatile uint64_t *flag, uint64_t ticks)
 {
     uint64_t start = rdtsc();

@@ -49,6 +49,13 @@ uint64_t guest_option_number(const char *key, uint64_t fallback);
 /* Whether `test=NAME` asks for this test: true also when no test= is given. */
 bool guest_wants(const char *test);
 
+/* The tests of a guest in their order: prints the name of each that test= asks for, and runs it. */
+struct guest_test {
+    const char *name;
+    void (*run)(void);
+};
+void guest_run_tests(const struct guest_test *tests, size_t count);
+
 /* Wait that many TSC ticks, or until *flag is not 0, whichever is first; returns *flag. */
 uint64_t guest_wait(const volatile uint64_t *flag, uint64_t ticks);
 

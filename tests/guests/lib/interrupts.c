@@ -19,11 +19,12 @@ struct gate {
 };
 _Static_assert(sizeof(struct gate) == 16, "64-bit gate");
 
-extern const uint8_t interrupt_entries[256][ENTRY_SIZE]; /* interrupts.S */
+extern const uint8_t interrupt_entries[256][ENTRY_SIZE];                /* interrupts.S */
 extern const struct exception_fixup guest_fixups[], guest_fixups_end[]; /* guest.ld */
 
 static struct gate idt[256] __attribute__((aligned(16)));
 static interrupt_handler handlers[256];
+volatile struct guest_fault guest_fault = { .vector = NO_FAULT };
 
 void interrupts_init(void)
 {
@@ -62,6 +63,8 @@ static bool continue_at_fixup(struct interrupt_frame *frame)
 {
     for (const struct exception_fixup *fixup = guest_fixups; fixup < guest_fixups_end; fixup++) {
         if (fixup->from == frame->rip) {
+            guest_fault.vector = (unsigned)frame->vector;
+            guest_fault.error_code = frame->error_code;
             frame->rip = fixup->to;
             return true;
         }
@@ -82,6 +85,7 @@ void interrupt_dispatch(struct interrupt_frame *frame)
     if (frame->vector < 32 && continue_at_fixup(frame)) {
         return;
     }
-    guest_fail("unexpected vector %llu, error code 0x%llx, at 0x%llx", (unsigned long long)frame->vector,
-               (unsigned long long)frame->error_code, (unsigned long long)frame->rip);
+    guest_fail("unexpected vector %llu, error code 0x%llx, at 0x%llx",
+               (unsigned long long)frame->vector, (unsigned long long)frame->error_code,
+               (unsigned long long)frame->rip);
 }

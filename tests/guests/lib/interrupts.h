@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "arch/fixup.h"
+
 struct interrupt_frame {
     uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
     uint64_t rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -26,6 +28,25 @@ void interrupts_load(void);
  * with interrupts off on the CPU that got the interrupt; EOI is its business. Any CPU.
  */
 void interrupt_set_handler(unsigned vector, interrupt_handler handler);
+
+/*
+ * Execute one instruction (a string; operands and clobbers follow, as in an asm statement) and tell
+ * what it raised: the vector of the exception, or NO_FAULT. Its error code: guest_fault.error_code.
+ * The registers are as they were before an instruction that faulted. One CPU at a time, no handler
+ * set for the exceptions.
+ */
+enum { NO_FAULT = 256 };
+struct guest_fault {
+    unsigned vector;
+    uint64_t error_code;
+};
+extern volatile struct guest_fault guest_fault;
+#define FAULT_OF(instruction, ...)                                                            \
+    ({                                                                                        \
+        guest_fault.vector = NO_FAULT;                                                        \
+        __asm__ volatile("1: " instruction "\n2:\n" EXCEPTION_FIXUP("1b", "2b") __VA_ARGS__); \
+        guest_fault.vector;                                                                   \
+    })
 
 /* Base and limit of the IDT: for the state of a VMX guest. */
 uint64_t interrupts_idt_base(void);

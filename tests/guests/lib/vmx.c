@@ -8,7 +8,12 @@
 #include "tests/guests/lib/guest.h"
 #include "tests/guests/lib/interrupts.h"
 
-enum { ACCESS_CODE64 = 0xA09B, ACCESS_DATA = 0xC093, ACCESS_TSS = 0x008B, ACCESS_UNUSABLE = 0x10000 };
+enum {
+    ACCESS_CODE64 = 0xA09B,
+    ACCESS_DATA = 0xC093,
+    ACCESS_TSS = 0x008B,
+    ACCESS_UNUSABLE = 0x10000
+};
 
 static uint8_t vmxon_regions[GUEST_MAX_CPUS][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 
@@ -39,9 +44,8 @@ bool vmx_offers(uint32_t pin, uint32_t primary, uint32_t secondary)
         !allows(IA32_VMX_TRUE_PROCBASED_CTLS, primary)) {
         return false;
     }
-    return secondary == 0 ||
-           (allows(IA32_VMX_TRUE_PROCBASED_CTLS, PRIMARY_SECONDARY_CONTROLS) &&
-            allows(IA32_VMX_PROCBASED_CTLS2, secondary));
+    return secondary == 0 || (allows(IA32_VMX_TRUE_PROCBASED_CTLS, PRIMARY_SECONDARY_CONTROLS) &&
+                              allows(IA32_VMX_PROCBASED_CTLS2, secondary));
 }
 
 static void set_revision(uint8_t *region)
@@ -103,12 +107,11 @@ static void set_controls(const struct vmx_guest *guest)
     }
     vmwrite(VMCS_PIN_CONTROLS, adjust(IA32_VMX_TRUE_PINBASED_CTLS, guest->pin));
     vmwrite(VMCS_PRIMARY_CONTROLS, adjust(IA32_VMX_TRUE_PROCBASED_CTLS, primary));
-    vmwrite(VMCS_EXIT_CONTROLS, adjust(IA32_VMX_TRUE_EXIT_CTLS,
-                                       guest->exit_controls | EXIT_HOST_ADDRESS_SPACE_SIZE |
-                                           EXIT_LOAD_EFER));
+    vmwrite(VMCS_EXIT_CONTROLS,
+            adjust(IA32_VMX_TRUE_EXIT_CTLS,
+                   guest->exit_controls | EXIT_HOST_ADDRESS_SPACE_SIZE | EXIT_LOAD_EFER));
     vmwrite(VMCS_ENTRY_CONTROLS,
-            adjust(IA32_VMX_TRUE_ENTRY_CTLS,
-                   ENTRY_IA32E_MODE_GUEST | ENTRY_LOAD_EFER));
+            adjust(IA32_VMX_TRUE_ENTRY_CTLS, ENTRY_IA32E_MODE_GUEST | ENTRY_LOAD_EFER));
     vmwrite(VMCS_EXCEPTION_BITMAP, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
@@ -245,5 +248,6 @@ uint8_t vmx_rvi(void)
 
 void vmx_set_virr(struct vmx_guest *guest, uint8_t vector)
 {
-    guest->virtual_apic[APIC_IRR + vector / 32 * 16 + vector % 32 / 8] |= (uint8_t)(1 << vector % 8);
+    guest->virtual_apic[APIC_IRR + vector / 32 * 16 + vector % 32 / 8] |=
+        (uint8_t)(1 << vector % 8);
 }
