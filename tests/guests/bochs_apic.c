@@ -2,6 +2,8 @@
 /*
  * Statements of the SDM about the local APIC, and of the 82093AA datasheet about the I/O APIC, that an
  * unpatched Bochs 3.0 breaks: one per patch in tools/bochs/patches. `test=NAME` runs one of them.
+ *
+ * guest: bare-only
  */
 #include "arch/cpuid.h"
 #include "tests/guests/lib/apic.h"
@@ -64,7 +66,8 @@ static void test_apic_reenable(void)
     report(apic_read(APIC_TPR) == 0, "it comes back with TPR 0");
     report(apic_read(APIC_SVR) == SVR_RESET, "it comes back with SVR 0xff");
     apic_enter_x2apic();
-    report(!guest_try_wrmsr(IA32_APIC_BASE, base | APIC_BASE_EN), "from x2APIC to xAPIC mode is #GP");
+    report(!guest_try_wrmsr(IA32_APIC_BASE, base | APIC_BASE_EN),
+           "from x2APIC to xAPIC mode is #GP");
     wrmsr(IA32_APIC_BASE, base & ~(APIC_BASE_EN | APIC_BASE_EXTD));
     wrmsr(IA32_APIC_BASE, (base | APIC_BASE_EN) & ~APIC_BASE_EXTD);
     report((rdmsr(IA32_APIC_BASE) & APIC_BASE_EXTD) == 0 && cpuid_apic(),
@@ -250,7 +253,8 @@ static void test_x2apic_icr(void)
         refused = refused && x2apic_icr_refuses(bit);
     }
     report(refused, "ICR bits 31:20 are reserved");
-    report(!guest_try_wrmsr(IA32_X2APIC_SELF_IPI, 0x100 | VECTOR), "SELF_IPI bits 31:8 are reserved");
+    report(!guest_try_wrmsr(IA32_X2APIC_SELF_IPI, 0x100 | VECTOR),
+           "SELF_IPI bits 31:8 are reserved");
     guest_take_interrupts();
     report(arrived == 1, "refused commands send nothing");
 }

@@ -80,7 +80,8 @@ static void test_init_pending_in_root(void)
     cpu_run_async(OTHER, other_takes_init, NULL);
     send_init_and_go();
     send_init_and_go();
-    report(first_exit == EXIT_REASON_INIT_SIGNAL, "INIT that came in root operation exits after entry");
+    report(first_exit == EXIT_REASON_INIT_SIGNAL,
+           "INIT that came in root operation exits after entry");
     report(second_exit == EXIT_REASON_PREEMPTION_TIMER, "it does so once");
     report(guest_wait(&survived, LIMIT) == 0, "INIT that came in root operation resets at VMXOFF");
     survived = 0;

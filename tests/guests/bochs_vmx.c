@@ -83,7 +83,8 @@ static void prepare_virtual_interrupts(void (*code)(void))
 static void prepare_posted_interrupts(void *pid, void (*code)(void))
 {
     memset(pid_page, 0, sizeof(pid_page));
-    prepare(PIN_POSTED_INTERRUPTS, PRIMARY_USE_TPR_SHADOW, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY, code);
+    prepare(PIN_POSTED_INTERRUPTS, PRIMARY_USE_TPR_SHADOW, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY,
+            code);
     vmwrite(VMCS_POSTED_INTERRUPT_NOTIFICATION_VECTOR, VECTOR_NOTIFICATION);
     vmwrite(VMCS_POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, (uintptr_t)pid);
 }
@@ -243,7 +244,8 @@ static void test_activity_state(void)
     reason = vmx_enter(&nested);
     report(reason == EXIT_REASON_PREEMPTION_TIMER && !went_on,
            "a notification with nothing posted leaves the guest in HLT");
-    report(vmread(VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_HLT, "the timer's exit from HLT saves HLT");
+    report(vmread(VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_HLT,
+           "the timer's exit from HLT saves HLT");
     settle();
 
     prepare_posted_interrupts(pid_page, code_went_on);
@@ -270,7 +272,8 @@ static void test_virtual_interrupt_vectoring(void)
     report(vmx_enter(&nested) == EXIT_REASON_EXCEPTION_OR_NMI,
            "a fault while a virtual interrupt is delivered causes an exit");
     uint32_t event = (uint32_t)vmread(VMCS_IDT_VECTORING_INFORMATION);
-    report((event & (uint32_t)EVENT_VALID) != 0 && (event & EVENT_VECTOR_AND_TYPE) == VECTOR_VIRTUAL,
+    report((event & (uint32_t)EVENT_VALID) != 0 &&
+               (event & EVENT_VECTOR_AND_TYPE) == VECTOR_VIRTUAL,
            "IDT-vectoring information names the virtual interrupt");
 }
 
@@ -314,7 +317,8 @@ void guest_main(void)
         uint32_t secondary;
     } tests[] = {
         { "entry-interrupt-mask", test_entry_interrupt_mask, 0, 0 },
-        { "virtual-interrupt-if", test_virtual_interrupt_if, 0, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY },
+        { "virtual-interrupt-if", test_virtual_interrupt_if, 0,
+          SECONDARY_VIRTUAL_INTERRUPT_DELIVERY },
         { "posted-interrupt-empty", test_posted_interrupt_empty, PIN_POSTED_INTERRUPTS, 0 },
         { "virtual-interrupt-wakes", test_virtual_interrupt_wakes, 0,
           SECONDARY_VIRTUAL_INTERRUPT_DELIVERY },
