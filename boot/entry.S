@@ -25,6 +25,9 @@
 #define COM1_DATA 0x3F8
 #define COM1_LINE_STATUS 0x3FD
 #define LINE_STATUS_THRE 0x20
+#define BOCHS_SHUTDOWN_PORT 0x8900
+#define QEMU_PM1_CONTROL 0x604
+#define PM1_SLP_EN 0x2000
 
     .section .multiboot2, "a"
     .balign 8
@@ -85,7 +88,7 @@ enter_long_mode:
     movl %eax, %cr0
     ljmp $SELECTOR_CODE, $long_mode
 
-/* Return when this CPU has 64-bit mode and execute-disable; otherwise say so on COM1 and stop. */
+/* Return when this CPU has 64-bit mode and execute-disable; else say so on COM1 and power off. */
 check_cpu:
     movl $0x80000000, %eax
     cpuid
@@ -112,8 +115,15 @@ no_long_mode:
     movw $COM1_DATA, %dx
     outb %al, %dx
     jmp 1b
-3:  hlt
-    jmp 3b
+3:  movl $shutdown_text, %esi /* as in drivers/power.c, which is 64-bit code */
+    movl $shutdown_text_end - shutdown_text, %ecx
+    movw $BOCHS_SHUTDOWN_PORT, %dx
+    rep outsb
+    movw $QEMU_PM1_CONTROL, %dx
+    movw $PM1_SLP_EN, %ax
+    outw %ax, %dx
+4:  hlt
+    jmp 4b
 
 /* Identity-map the first 4 GiB by 2 MiB pages, all rights: only until paging_init. Keeps ESI, EDI. */
 build_boot_tables:
@@ -162,6 +172,10 @@ ap_entry64:
     .section .rodata
 no_long_mode_text:
     .asciz "rivet: fatal: this CPU has no 64-bit mode with execute-disable (CPUID.80000001H:EDX bits 29, 20)\r\n"
+
+shutdown_text:
+    .ascii "Shutdown"
+shutdown_text_end:
 
     .balign 8
     .globl boot_gdt
