@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/* Registers of the local APIC in both modes: values, reserved bits, #GP, errors. */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c apic/lapic.c */
+/* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
+/* links: tests/unit/lib/apic_port_model.c */
+#include "tests/unit/lib/apic_test.h"
+
+/* --- Reset ------------------------------------------------------------------------------------ */
+
+static const struct {
+    uint32_t offset, value;
+} reset_values[] = {
+    { APIC_ID, 0x01000000 },
+    { APIC_VERSION, 0x01060015 },
+    { APIC_TPR, 0 },
+    { APIC_APR, 0 },
+    { APIC_PPR, 0 },
+    { APIC_EOI, 0 },
+    { APIC_RRD, 0 },
+    { APIC_LDR, 0 },
+    { APIC_DFR, 0xFFFFFFFF },
+    { APIC_SVR, 0xFF },
+    { APIC_ISR, 0 },
+    { APIC_TMR, 0 },
+    { APIC_IRR, 0 },
+    { APIC_ESR, 0 },
+    { APIC_LVT_CMCI, 0x10000 },
+    { APIC_ICR, 0 },
+    { APIC_ICR2, 0 },
+    { APIC_LVT_TIMER, 0x10000 },
+    { APIC_LVT_THERMAL, 0x10000 },
+    { APIC_LVT_PMI, 0x10000 },
+    { APIC_LVT_LINT0, 0x10000 },
+    { APIC_LVT_LINT1, 0x10000 },
+    { APIC_LVT_ERROR, 0x10000 },
+    { APIC_INITIAL_COUNT, 0 },
+    { APIC_CURRENT_COUNT, 0 },
+    { APIC_DIVIDE, 0 },
+};
+
+static void check_reset_values(void)
+{
+    for (unsigned i = 0; i < sizeof(reset_values) / sizeof(reset_values[0]); i++) {
+        assert_int_equal(mmio_get(1, reset_values[i].offset), reset_values[i].value);
+    }
+    assert_int_equal(read_esr(1), 0);
+}
+
+static void test_reset_values(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 2);
+    check_reset_values();
+    for (uint32_t offset = 0; offset < 0x400; offset += 16) {
+        mmio_set(1, offset, 0xFFFFFFFF);
+    }
+    lapic_reset(lapic_of(1), false);
+    check_reset_values();
+}
+
+static void test_no_cmci_without_the_feature(void **state)
+{
+    (void)state;
+    struct apic_features features = model_all_features;
+    features.cmci = false;
+    model_start(&features, 1);
+    assert_int_equal(mmio_get(0, APIC_VERSION), 0x01050015);
+    assert_int_equal(mmio_get(0, APIC_LVT_CMCI), 0);
+    mmio_set(0, APIC_LVT_CMCI, 0xF0);
+    assert_int_equal(mmio_get(0, APIC_LVT_CMCI), 0);
+    assert_int_equal(read_esr(0), APIC_ESR_ILLEGAL_REGISTER_ADDRESS);
+    model_enter_x2apic(0);
+    uint64_t value;
+    assert_int_equal(lapic_read_msr(lapic_of(0), 0x82F, &value), ERR_GP);
+    assert_int_equal(lapic_write_msr(lapic_of(0), 0x82F, 0x10000), ERR_GP);
+}
+
+/* --- What each register keeps of a write of all ones -------------------------------------------- */
+
+static const struct {
+    uint32_t offset, kept;
+} writable[] = {
+    { APIC_ID, 0xFF000000 },
+    { APIC_VERSION, 0x01060015 },
+    { APIC_TPR, 0xFF },
+    { APIC_APR, 0 },
+    { APIC_PPR, 0xFF },
+    { APIC_EOI, 0 },
+    { APIC_RRD, 0 },
+    { APIC_LDR, 0xFF000000 },
+    { APIC_DFR, 0xFFFFFFFF },
+    { APIC_SVR, 0x11FF },
+    { APIC_ISR + 0x10, 0 },
+    { APIC_TMR + 0x20, 0 },
+    { APIC_IRR + 0x30, 0 },
+    { APIC_LVT_CMCI, 0x107FF },
+    { APIC_ICR2, 0xFF000000 },
+    { APIC_LVT_TIMER, 0x700FF },
+    { APIC_LVT_THERMAL, 0x107FF },
+    { APIC_LVT_PMI, 0x107FF },
+    { APIC_LVT_LINT0, 0x1A7FF },
+    { APIC_LVT_LINT1, 0x1A7FF },
+    { APIC_LVT_ERROR, 0x100FF },
+    { APIC_CURRENT_COUNT, 0 },
+    { APIC_DIVIDE, 0xB },
+};
+
+static void test_xapic_write_masks(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 1);
+    model_enable_all();
+    for (unsigned i = 0; i < sizeof(writable) / sizeof(writable[0]); i++) {
+        mmio_set(0, writable[i].offset, 0xFFFFFFFF);
+        assert_int_equal(mmio_get(0, writable[i].offset), writable[i].kept);
+    }
+    assert_int_equal(read_esr(0), 0);
+}
+
+/* The same through an APIC-write exit, where hardware has stored the raw value before. */
+static void test_apic_write_exit_masks(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 1);
+    model_enable_all();
+    for (unsigned i = 0; i < sizeof(writable) / sizeof(writable[0]); i++) {
+        uint32_t offset = writable[i].offset;
+        bool exits = offset == APIC_ID || offset == APIC_LDR || offset == APIC_DFR ||
+                     offset == APIC_SVR || offset == APIC_EOI || offset == APIC_ICR2 ||
+                     offset >= APIC_LVT_TIMER;
+        if (exits && offset != APIC_CURRENT_COUNT) {
+            memcpy(&model.vcpu[0].page[offset], "\xFF\xFF\xFF\xFF", 4);
+            lapic_apic_write(lapic_of(0), offset);
+            assert_int_equal(mmio_get(0, offset), writable[i].kept);
+            assert_int_equal(model_read(0, offset), writable[i].kept);
+        }
+    }
+    /* Offsets that hardware never reports change nothing. */
+    uint32_t version = mmio_get(0, APIC_VERSION);
+    lapic_apic_write(lapic_of(0), APIC_VERSION);
+    lapic_apic_write(lapic_of(0), 0x040);
+    assert_int_equal(mmio_get(0, APIC_VERSION), version);
+}
+
+static void test_dfr_keeps_its_ones(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 1);
+    mmio_set(0, APIC_DFR, 0);
+    assert_int_equal(mmio_get(0, APIC_DFR), 0x0FFFFFFF);
+}
+
+static void test_accesses_of_other_sizes(void **state)
+{
+    (void)state;
+    struct lapic *lapic;
+    model_start(&model_all_features, 1);
+    lapic = lapic_of(0);
+    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 2, 1), 0x06);
+    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 2, 2), 0x0106);
+    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION, 8), 0x01060015);
+    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 3, 2), 0);
+    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 4, 4), 0);
+    lapic_mmio_write(lapic, APIC_ICR2 + 3, 1, 0x5A);
+    assert_int_equal(mmio_get(0, APIC_ICR2), 0x5A000000);
+    lapic_mmio_write(lapic, APIC_TPR, 2, 0xFF34);
+    assert_int_equal(mmio_get(0, APIC_TPR), 0x34);
+    lapic_mmio_write(lapic, APIC_TPR, 8, 0x5600000078);
+    assert_int_equal(mmio_get(0, APIC_TPR), 0x78);
+    lapic_mmio_write(lapic, APIC_TPR + 4, 4, 0x11);
+    lapic_mmio_write(lapic, APIC_TPR + 3, 2, 0x11);
+    assert_int_equal(mmio_get(0, APIC_TPR), 0x78);
+}
+
+/* --- x2APIC: which MSRs exist, and their reserved bits ------------------------------------------ */
+
+enum { NO = 0, R = 1, W = 2 };
+
+static unsigned x2apic_access(uint32_t msr)
+{
+    switch (msr) {
+    case 0x802:
+    case 0x803:
+    case 0x80A:
+    case 0x80D:
+    case 0x839:
+        return R;
+    case 0x80B:
+    case 0x83F:
+        return W;
+    case 0x808:
+    case 0x80F:
+    case 0x828:
+    case 0x82F:
+    case 0x830:
+    case 0x832 ... 0x838:
+    case 0x83E:
+        return R | W;
+    case 0x810 ... 0x827:
+        return R;
+    default:
+        return NO;
+    }
+}
+
+static void test_x2apic_registers_exist(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 1);
+    model_enter_x2apic(0);
+    for (uint32_t msr = 0x800; msr <= 0x8FF; msr++) {
+        uint64_t value;
+        bool writable_with_0 = (x2apic_access(msr) & W) != 0;
+        int expect_read = (x2apic_access(msr) & R) != 0 ? RIVET_OK : ERR_GP;
+        assert_int_equal(lapic_read_msr(lapic_of(0), msr, &value), expect_read);
+        assert_int_equal(lapic_write_msr(lapic_of(0), msr, 0), writable_with_0 ? RIVET_OK : ERR_GP);
+    }
+}
+
+static void test_x2apic_msrs_fault_in_other_modes(void **state)
+{
+    (void)state;
+    uint64_t value;
+    model_start(&model_all_features, 1);
+    for (uint32_t msr = 0x800; msr <= 0x8FF; msr++) {
+        assert_int_equal(lapic_read_msr(lapic_of(0), msr, &value), ERR_GP);
+        assert_int_equal(lapic_write_msr(lapic_of(0), msr, 0), ERR_GP);
+    }
+    model_enter_x2apic(0);
+    assert_int_equal(lapic_read_msr(lapic_of(0), 0x7FF, &value), ERR_GP);
+    assert_int_equal(lapic_read_msr(lapic_of(0), 0x900, &value), ERR_GP);
+    assert_int_equal(lapic_write_msr(lapic_of(0), 0x900, 0), ERR_GP);
+}
+
+static const struct {
+    uint32_t offset;
+    uint64_t reserved;
+} x2apic_reserved[] = {
+    { APIC_TPR, 0xFFFFFFFFFFFFFF00 },           { APIC_EOI, 0xFFFFFFFFFFFFFFFF },
+    { APIC_SVR, 0xFFFFFFFFFFFFEE00 },           { APIC_ESR, 0xFFFFFFFFFFFFFFFF },
+    { APIC_LVT_CMCI, 0xFFFFFFFFFFFEE800 },      { APIC_ICR, 0x00000000FFF32000 },
+    { APIC_LVT_TIMER, 0xFFFFFFFFFFF8EF00 },     { APIC_LVT_THERMAL, 0xFFFFFFFFFFFEE800 },
+    { APIC_LVT_PMI, 0xFFFFFFFFFFFEE800 },       { APIC_LVT_LINT0, 0xFFFFFFFFFFFE0800 },
+    { APIC_LVT_LINT1, 0xFFFFFFFFFFFE0800 },     { APIC_LVT_ERROR, 0xFFFFFFFFFFFEEF00 },
+    { APIC_INITIAL_COUNT, 0xFFFFFFFF00000000 }, { APIC_DIVIDE, 0xFFFFFFFFFFFFFFF4 },
+    { APIC_SELF_IPI, 0xFFFFFFFFFFFFFF00 },
+};
+
+static void test_x2apic_reserved_bits(void **state)
+{
+    (void)state;
+    start_software(1);
+    model_enter_x2apic(0);
+    for (unsigned i = 0; i < sizeof(x2apic_reserved) / sizeof(x2apic_reserved[0]); i++) {
+        for (unsigned bit = 0; bit < 64; bit++) {
+            bool reserved = (x2apic_reserved[i].reserved >> bit & 1) != 0;
+            assert_int_equal(msr_set(0, x2apic_reserved[i].offset, 1ULL << bit),
+                             reserved ? ERR_GP : RIVET_OK);
+        }
+    }
+}
+
+static void test_x2apic_ids(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 38);
+    model_enter_x2apic(37);
+    assert_int_equal(msr_get(37, APIC_ID), 37);
+    assert_int_equal(msr_get(37, APIC_LDR), 2 << 16 | 1 << 5);
+}
+
+/* Which MSRs the CPU may serve from the page: never one that faults or is computed. */
+static void test_direct_msrs(void **state)
+{
+    (void)state;
+    for (uint32_t msr = 0x7F0; msr <= 0x910; msr++) {
+        unsigned access = x2apic_access(msr);
+        bool computed = msr == 0x839 || msr == 0x82F;
+        assert_int_equal(lapic_msr_read_direct(msr, true, true), (access & R) != 0 && !computed);
+        assert_int_equal(lapic_msr_read_direct(msr, true, false),
+                         (access & R) != 0 && !computed && msr != 0x80A);
+        assert_int_equal(lapic_msr_read_direct(msr, false, true), msr == 0x808);
+        assert_int_equal(lapic_msr_write_direct(msr, true),
+                         msr == 0x808 || msr == 0x80B || msr == 0x83F);
+        assert_int_equal(lapic_msr_write_direct(msr, false), msr == 0x808);
+    }
+}
+
+/* What a direct read finds in the page is what an exit would have read. */
+static void test_page_equals_registers(void **state)
+{
+    (void)state;
+    start_software(1);
+    model_enter_x2apic(0);
+    assert_int_equal(msr_set(0, APIC_ICR, 0x12345678000C4031), RIVET_OK);
+    assert_int_equal(msr_set(0, APIC_LVT_LINT1, 0x400), RIVET_OK);
+    assert_int_equal(msr_set(0, APIC_TPR, 0x31), RIVET_OK);
+    assert_int_equal(msr_set(0, APIC_DIVIDE, 0xB), RIVET_OK);
+    model_enter(0);
+    for (uint32_t msr = 0x800; msr <= 0x83F; msr++) {
+        if (lapic_msr_read_direct(msr, true, true)) {
+            uint64_t in_page;
+            memcpy(&in_page, &model.vcpu[0].page[(msr - 0x800) * 16], 8);
+            assert_int_equal(msr_get(0, (msr - 0x800) * 16), in_page);
+        }
+    }
+}
+
+/* --- SVR and LVT ------------------------------------------------------------------------------ */
+
+static void test_software_disable_masks_lvt(void **state)
+{
+    (void)state;
+    model_start(&model_all_features, 1);
+    mmio_set(0, APIC_LVT_LINT1, 0x400);
+    assert_int_equal(mmio_get(0, APIC_LVT_LINT1), 0x10400);
+    mmio_set(0, APIC_SVR, 0x1FF);
+    mmio_set(0, APIC_LVT_LINT1, 0x400);
+    assert_int_equal(mmio_get(0, APIC_LVT_LINT1), 0x400);
+    mmio_set(0, APIC_SVR, 0xFF);
+    assert_int_equal(mmio_get(0, APIC_LVT_LINT1), 0x10400);
+    mmio_set(0, APIC_SVR, 0x1FF);
+    assert_int_equal(mmio_get(0, APIC_LVT_LINT1), 0x10400);
+}
+
+static void test_software_disabled_takes_no_fixed_interrupt(void **state)
+{
+    (void)state;
+    struct apic_message nmi = { .delivery_mode = APIC_DELIVERY_NMI };
+    start_software(1);
+    assert_true(post(0, 0x40));
+    mmio_set(0, APIC_SVR, 0xFF);
+    assert_false(post(0, 0x50));
+    assert_true(lapic_accept(lapic_of(0), &nmi));
+    assert_int_equal(model.vcpu[0].nmis, 1);
+    /* What was pending is held, and the CPU handles it. */
+    assert_int_equal(model_enter(0), 0x40);
+}
+
+static void test_local_interrupts(void **state)
+{
+    (void)state;
+    struct lapic *lapic;
+    start_software(1);
+    lapic = lapic_of(0);
+    lapic_local_interrupt(lapic, APIC_LVT_THERMAL);
+    assert_int_equal(model_enter(0), -1);
+    mmio_set(0, APIC_LVT_THERMAL, 0x61);
+    lapic_local_interrupt(lapic, APIC_LVT_THERMAL);
+    assert_int_equal(model_enter(0), 0x61);
+    mmio_set(0, APIC_LVT_LINT1, 0x400);
+    lapic_local_interrupt(lapic, APIC_LVT_LINT1);
+    assert_int_equal(model.vcpu[0].nmis, 1);
+    /* A performance-monitoring interrupt sets its own mask bit. */
+    mmio_set(0, APIC_LVT_PMI, 0x71);
+    lapic_local_interrupt(lapic, APIC_LVT_PMI);
+    lapic_local_interrupt(lapic, APIC_LVT_PMI);
+    assert_int_equal(mmio_get(0, APIC_LVT_PMI), 0x10071);
+    assert_int_equal(model_enter(0), 0x71);
+    /* LINT0 is level when it says so, LINT1 never. */
+    mmio_set(0, APIC_LVT_LINT0, 0x8081);
+    mmio_set(0, APIC_LVT_LINT1, 0x8091);
+    lapic_local_interrupt(lapic, APIC_LVT_LINT0);
+    lapic_local_interrupt(lapic, APIC_LVT_LINT1);
+    assert_int_equal(mmio_get(0, APIC_TMR + 0x40), 1 << 1);
+    lapic_write_base(lapic, 0);
+    lapic_local_interrupt(lapic, APIC_LVT_LINT0);
+    assert_int_equal(lapic_has_interrupt(lapic), -1);
+}
+
+static void test_extint_and_smi_are_dropped_with_one_line_each(void **state)
+{
+    (void)state;
+    struct apic_message message = { .delivery_mode = APIC_DELIVERY_SMI };
+    start_software(1);
+    for (unsigned i = 0; i < 3; i++) {
+        message.delivery_mode = APIC_DELIVERY_SMI;
+        assert_false(lapic_accept(lapic_of(0), &message));
+        message.delivery_mode = APIC_DELIVERY_EXTINT;
+        assert_false(lapic_accept(lapic_of(0), &message));
+        message.delivery_mode = APIC_DELIVERY_RESERVED;
+        assert_false(lapic_accept(lapic_of(0), &message));
+    }
+    assert_int_equal(model.vcpu[0].logs, 2);
+}
+
+/* --- ESR -------------------------------------------------------------------------------------- */
+
+static void test_esr_collects_until_written(void **state)
+{
+    (void)state;
+    start_software(1);
+    mmio_get(0, 0x040);
+    assert_int_equal(mmio_get(0, APIC_ESR), 0);
+    mmio_set(0, APIC_ESR, 0);
+    assert_int_equal(mmio_get(0, APIC_ESR), APIC_ESR_ILLEGAL_REGISTER_ADDRESS);
+    mmio_set(0, APIC_ESR, 0xFFFFFFFF);
+    assert_int_equal(mmio_get(0, APIC_ESR), 0);
+}
+
+static void test_illegal_register_addresses(void **state)
+{
+    (void)state;
+    start_software(1);
+    for (uint32_t offset = 0; offset < 0x1000; offset += 16) {
+        bool exists = offset == 0x20 || offset == 0x30 || (offset >= 0x80 && offset <= 0x280) ||
+                      (offset >= 0x2F0 && offset <= 0x390) || offset == 0x3E0;
+        read_esr(0);
+        mmio_get(0, offset);
+        assert_int_equal(read_esr(0), exists ? 0 : APIC_ESR_ILLEGAL_REGISTER_ADDRESS);
+    }
+    mmio_set(0, APIC_SELF_IPI, 0x50);
+    assert_int_equal(read_esr(0), APIC_ESR_ILLEGAL_REGISTER_ADDRESS);
+    assert_int_equal(model_enter(0), -1);
+}
+
+static void test_illegal_vectors(void **state)
+{
+    (void)state;
+    start_software(2);
+    mmio_set(0, APIC_ICR2, 1 << 24);
+    mmio_set(0, APIC_ICR, 0x400F);
+    assert_int_equal(read_esr(0), APIC_ESR_SEND_ILLEGAL_VECTOR);
+    assert_int_equal(read_esr(1), APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
+    model_enter_x2apic(0);
+    assert_int_equal(msr_set(0, APIC_SELF_IPI, 3), RIVET_OK);
+    assert_int_equal(read_esr(0), APIC_ESR_SEND_ILLEGAL_VECTOR | APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
+    assert_int_equal(model_enter(0), -1);
+    assert_int_equal(model_enter(1), -1);
+}
+
+static void test_error_interrupt_on_a_new_error_only(void **state)
+{
+    (void)state;
+    start_software(1);
+    mmio_set(0, APIC_LVT_ERROR, 0xFE);
+    mmio_get(0, 0x040);
+    assert_int_equal(model_enter(0), 0xFE);
+    model_eoi(0);
+    mmio_get(0, 0x050);
+    assert_int_equal(model_enter(0), -1);
+    read_esr(0);
+    mmio_get(0, 0x050);
+    assert_int_equal(lapic_has_interrupt(lapic_of(0)), 0xFE);
+    assert_int_equal(model_enter(0), 0xFE);
+}
+
+static void test_error_interrupt_with_an_illegal_vector(void **state)
+{
+    (void)state;
+    start_software(1);
+    mmio_set(0, APIC_LVT_ERROR, 0x05);
+    mmio_get(0, 0x040);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(model_enter(0), -1);
+    }
+    assert_int_equal(read_esr(0),
+                     APIC_ESR_ILLEGAL_REGISTER_ADDRESS | APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reset_values),
+        cmocka_unit_test(test_no_cmci_without_the_feature),
+        cmocka_unit_test(test_xapic_write_masks),
+        cmocka_unit_test(test_apic_write_exit_masks),
+        cmocka_unit_test(test_dfr_keeps_its_ones),
+        cmocka_unit_test(test_accesses_of_other_sizes),
+        cmocka_unit_test(test_x2apic_registers_exist),
+        cmocka_unit_test(test_x2apic_msrs_fault_in_other_modes),
+        cmocka_unit_test(test_x2apic_reserved_bits),
+        cmocka_unit_test(test_x2apic_ids),
+        cmocka_unit_test(test_direct_msrs),
+        cmocka_unit_test(test_page_equals_registers),
+        cmocka_unit_test(test_software_disable_masks_lvt),
+        cmocka_unit_test(test_software_disabled_takes_no_fixed_interrupt),
+        cmocka_unit_test(test_local_interrupts),
+        cmocka_unit_test(test_extint_and_smi_are_dropped_with_one_line_each),
+        cmocka_unit_test(test_esr_collects_until_written),
+        cmocka_unit_test(test_illegal_register_addresses),
+        cmocka_unit_test(test_illegal_vectors),
+        cmocka_unit_test(test_error_interrupt_on_a_new_error_only),
+        cmocka_unit_test(test_error_interrupt_with_an_illegal_vector),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
