@@ -19,7 +19,7 @@
 #include "guest/rtc.h"
 #include "guest/terminal.h"
 #include "guest/testdev.h"
-#include "guest/uart.h"
+#include "guest/serial.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "vmx/vcpu.h"
@@ -35,7 +35,7 @@ struct guest {
     struct ram ram;
     struct boot_request request;
     struct terminal terminal;
-    struct uart uart;
+    struct serial serial;
     struct rtc rtc;
     struct power power;
     struct pci pci;
@@ -139,7 +139,7 @@ static void on_reset(struct vm *vm)
     log_info("vm %s: reset", vm->name);
     terminal_flush(&guest->terminal);
     ioapic_init(&vm->apic.ioapic);
-    uart_reset(&guest->uart);
+    serial_reset(&guest->serial);
     power_reset_state(&guest->power);
     pci_reset(&guest->pci);
     if (guest->testdev != NULL) {
@@ -169,7 +169,7 @@ static int add_devices(struct guest *guest, const struct rtc_source *clock)
 {
     struct vm *vm = guest->vm;
 
-    int error = uart_init(&guest->uart, vm, &guest->terminal);
+    int error = serial_init(&guest->serial, vm, &guest->terminal);
     if (error == RIVET_OK) {
         error = rtc_init(&guest->rtc, vm, &guest->ram, clock);
     }

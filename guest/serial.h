@@ -9,9 +9,15 @@
 #include "lib/spinlock.h"
 #include "vmx/vm.h"
 
-enum { UART_PORT = 0x3F8, UART_PORTS = 8, UART_PIN = 4, UART_FIFO = 16, UART_BACKLOG = 4096 };
+enum {
+    SERIAL_PORT = 0x3F8,
+    SERIAL_PORTS = 8,
+    SERIAL_PIN = 4,
+    SERIAL_FIFO = 16,
+    SERIAL_BACKLOG = 4096
+};
 
-struct uart {
+struct serial {
     struct spinlock lock; /* everything below; taken before I/O APIC and terminal locks */
     struct apic_vm *apic;
     struct terminal *terminal;
@@ -26,23 +32,24 @@ struct uart {
     bool overrun;          /* LSR.OE */
     bool line;             /* level at the I/O APIC pin */
     unsigned fifo_start, fifo_count;
-    uint8_t fifo[UART_FIFO]; /* received bytes */
+    uint8_t fifo[SERIAL_FIFO]; /* received bytes */
     unsigned backlog_start, backlog_count;
-    uint8_t backlog[UART_BACKLOG]; /* typed faster than the guest reads: as if the wire were slow */
+    uint8_t
+        backlog[SERIAL_BACKLOG]; /* typed faster than the guest reads: as if the wire were slow */
 };
 
 /*
  * Prepare COM1 and its terminal and register the ports. Boot CPU, before the VM runs. Errors of
  * vm_add_io.
  */
-int uart_init(struct uart *uart, struct vm *vm, struct terminal *terminal);
+int serial_init(struct serial *serial, struct vm *vm, struct terminal *terminal);
 
 /* State after reset. No vCPU runs. */
-void uart_reset(struct uart *uart);
+void serial_reset(struct serial *serial);
 
 /* Access to register 0..7. Any vCPU. */
-uint8_t uart_read(struct uart *uart, unsigned reg);
-void uart_write(struct uart *uart, unsigned reg, uint8_t value);
+uint8_t serial_read(struct serial *serial, unsigned reg);
+void serial_write(struct serial *serial, unsigned reg, uint8_t value);
 
 /* A byte comes in on the line. Any CPU, interrupts off. */
-void uart_receive(void *uart, uint8_t byte);
+void serial_receive(void *serial, uint8_t byte);
