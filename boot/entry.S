@@ -23,6 +23,10 @@
 #define BOOT_DIRECTORIES 4 /* one for each GiB: everything a 32-bit loader can point at */
 
 #define COM1_DATA 0x3F8
+#define COM1_LINE_CONTROL 0x3FB
+#define LINE_CONTROL_8N1 0x03
+#define LINE_CONTROL_DIVISOR 0x80
+#define DIVISOR_115200 1
 #define COM1_LINE_STATUS 0x3FD
 #define LINE_STATUS_THRE 0x20
 #define BOCHS_SHUTDOWN_PORT 0x8900
@@ -102,6 +106,15 @@ check_cpu:
     jnc no_long_mode
     ret
 no_long_mode:
+    movw $COM1_LINE_CONTROL, %dx
+    movb $LINE_CONTROL_DIVISOR, %al
+    outb %al, %dx
+    movw $COM1_DATA, %dx
+    movw $DIVISOR_115200, %ax
+    outw %ax, %dx
+    movw $COM1_LINE_CONTROL, %dx
+    movb $LINE_CONTROL_8N1, %al
+    outb %al, %dx
     movl $no_long_mode_text, %esi
 1:  lodsb
     testb %al, %al
