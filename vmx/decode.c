@@ -14,8 +14,7 @@ enum spec {
     ED,
     EV, /* memory by ModRM: byte, word, doubleword, operand size */
     GB,
-    GV,
-    GY, /* register by ModRM.reg: byte, operand size, 4 or 8 bytes */
+    GV, /* register by ModRM.reg: byte, operand size */
     AB,
     AV, /* AL; rAX */
     OB,
@@ -26,6 +25,7 @@ enum spec {
     YV, /* memory at seg:rSI; at ES:rDI */
     IS, /* immediate of the destination's size, 4 bytes at most */
     IB, /* immediate byte, sign extended */
+    I8, /* immediate byte that stays one: a count, a bit offset */
     I1, /* the number 1 */
     CL,
 };
@@ -38,6 +38,7 @@ enum {
     NO_66 = 8,      /* not with 66H */
     NO_REP = 16,    /* not with F2H or F3H */
     ONLY_66 = 32,   /* with 66H, which does not select the operand size */
+    NEVER_16 = 64,  /* operand size is 4 or 8 */
 };
 
 struct opcode {
@@ -99,7 +100,7 @@ static const struct opcode one_byte[256] = {
     ALU(0x28, OP_SUB),
     ALU(0x30, OP_XOR),
     ALU(0x38, OP_CMP),
-    [0x63] = { OP_MOVSX, GV, ED, ONLY_64 },
+    [0x63] = { OP_MOVSX, GV, ED, ONLY_64 | NO_66 }, /* with 66H SDM and CPUs differ */
     [0x80] = { GROUP_1, EB, IS, 0 },
     [0x81] = { GROUP_1, EV, IS, 0 },
     [0x82] = { GROUP_1, EB, IS, NOT_64 },
@@ -127,8 +128,8 @@ static const struct opcode one_byte[256] = {
     [0xAD] = { OP_LODS, AV, XV, 0 },
     [0xAE] = { OP_SCAS, AB, YB, 0 },
     [0xAF] = { OP_SCAS, AV, YV, 0 },
-    [0xC0] = { GROUP_2, EB, IB, 0 },
-    [0xC1] = { GROUP_2, EV, IB, 0 },
+    [0xC0] = { GROUP_2, EB, I8, 0 },
+    [0xC1] = { GROUP_2, EV, I8, 0 },
     [0xC6] = { GROUP_11, EB, IS, 0 },
     [0xC7] = { GROUP_11, EV, IS, 0 },
     [0xD0] = { GROUP_2, EB, I1, 0 },
@@ -153,13 +154,13 @@ static const struct opcode two_byte[256] = {
     [0xB3] = { OP_BTR, EV, GV, 0 },
     [0xB6] = { OP_MOVZX, GV, EB, 0 },
     [0xB7] = { OP_MOVZX, GV, EW, 0 },
-    [0xBA] = { GROUP_8, EV, IB, 0 },
+    [0xBA] = { GROUP_8, EV, I8, 0 },
     [0xBB] = { OP_BTC, EV, GV, 0 },
     [0xBE] = { OP_MOVSX, GV, EB, 0 },
     [0xBF] = { OP_MOVSX, GV, EW, 0 },
     [0xC0] = { OP_XADD, EB, GB, 0 },
     [0xC1] = { OP_XADD, EV, GV, 0 },
-    [0xC3] = { OP_MOV, EV, GY, NO_66 | NO_REP }, /* MOVNTI */
+    [0xC3] = { OP_MOV, EV, GV, NO_66 | NO_REP | NEVER_16 }, /* MOVNTI */
 };
 
 /* After 0F 38H. */
@@ -293,7 +294,8 @@ static uint8_t operand_size(const struct decoder *decoder, uint8_t conditions)
         }
         return conditions & DEFAULT_64 ? 8 : 4;
     }
-    return (decoder->mode == DECODE_16) != prefix ? 2 : 4;
+    bool word = (decoder->mode == DECODE_16) != prefix;
+    return word && !(conditions & NEVER_16) ? 2 : 4;
 }
 
 static bool conditions_hold(const struct decoder *decoder, uint8_t conditions)
@@ -437,13 +439,12 @@ static struct operand take_operand(struct decoder *decoder, enum spec spec)
     case EW:
         return (struct operand){ OPERAND_MEMORY, 2, 0 };
     case ED:
-        return (struct operand){ OPERAND_MEMORY, size == 2 ? 2 : 4, 0 };
+        return (struct operand){ OPERAND_MEMORY, 4, 0 };
     case EV:
         return (struct operand){ OPERAND_MEMORY, size, 0 };
     case GB:
         return gpr(decoder, 1);
     case GV:
-    case GY:
         return gpr(decoder, size);
     case AB:
         return (struct operand){ OPERAND_GPR, 1, 0 };
@@ -465,6 +466,8 @@ static struct operand take_operand(struct decoder *decoder, enum spec spec)
         return immediate(decoder, size > 4 ? 4 : size, size);
     case IB:
         return immediate(decoder, 1, size);
+    case I8:
+        return immediate(decoder, 1, 1);
     case I1:
         decoder->out->immediate = 1;
         return (struct operand){ OPERAND_IMMEDIATE, 1, 0 };
