@@ -2,7 +2,6 @@
 /* Finds and checks the host's ACPI tables, reads MADT, FADT and _S5 (ACPI 6.5, chapter 5). */
 #include "arch/acpi.h"
 
-#include <inttypes.h>
 #include <stddef.h>
 
 #include "arch/paging.h"
@@ -119,17 +118,17 @@ static const uint8_t *table_at(uint64_t address)
 {
     const uint8_t *table = (const uint8_t *)(uintptr_t)address;
     if (address == 0 || !paging_is_mapped(address, HEADER_SIZE)) {
-        log_warn("ACPI: no memory at 0x%" PRIx64 ", where a table should be", address);
+        log_warn("ACPI: no memory at 0x%lx, where a table should be", address);
         return NULL;
     }
     uint32_t length = length_of(table);
     if (length < HEADER_SIZE || length > TABLE_MAX || !paging_is_mapped(address, length)) {
-        log_warn("ACPI: table %.4s at 0x%" PRIx64 " not used: its length is 0x%x",
-                 (const char *)table, address, length);
+        log_warn("ACPI: table %.4s at 0x%lx not used: its length is 0x%x", (const char *)table,
+                 address, length);
         return NULL;
     }
     if (!sums_to_zero(table, length)) {
-        log_warn("ACPI: table %.4s at 0x%" PRIx64 " not used: wrong checksum", (const char *)table,
+        log_warn("ACPI: table %.4s at 0x%lx not used: wrong checksum", (const char *)table,
                  address);
         return NULL;
     }
@@ -429,7 +428,7 @@ void acpi_init(const struct boot_info *info)
     if (result.cpu_count == 0) {
         fatal("ACPI: no MADT with an enabled CPU");
     }
-    log_info("ACPI: %u CPUs, %u I/O APICs, PM timer at 0x%" PRIx64 ", %s", result.cpu_count,
+    log_info("ACPI: %u CPUs, %u I/O APICs, PM timer at 0x%lx, %s", result.cpu_count,
              result.ioapic_count, result.pm_timer.address,
              result.has_s5 ? "power off by _S5" : "no _S5");
 }

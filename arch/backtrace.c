@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Symbolized backtraces by frame pointers. */
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -57,9 +56,9 @@ static void log_address(uint64_t address, uint64_t inside)
     uint64_t offset;
     const char *name = symbol_find(inside, &offset);
     if (name != NULL) {
-        log_info("  [%016" PRIx64 "] %s+0x%" PRIx64, address, name, offset + (address - inside));
+        log_info("  [%016lx] %s+0x%lx", address, name, offset + (address - inside));
     } else {
-        log_info("  [%016" PRIx64 "]", address);
+        log_info("  [%016lx]", address);
     }
 }
 

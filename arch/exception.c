@@ -2,7 +2,6 @@
 /* Exceptions of Rivet's own code: IDT, fixups, NMI, the dump (SDM volume 3, chapter 6). */
 #include "arch/exception.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -113,9 +112,10 @@ void exception_stop_others(void)
 
 static bool fix_up(struct exception_frame *frame)
 {
-    for (const struct exception_fixup *fixup = fixups_begin; fixup < fixups_end; fixup++) {
-        if (fixup->from == frame->rip) {
-            frame->rip = fixup->to;
+    uintptr_t count = ((uintptr_t)fixups_end - (uintptr_t)fixups_begin) / sizeof(*fixups_begin);
+    for (uintptr_t i = 0; i < count; i++) {
+        if (fixups_begin[i].from == frame->rip) {
+            frame->rip = fixups_begin[i].to;
             return true;
         }
     }
@@ -124,14 +124,14 @@ static bool fix_up(struct exception_frame *frame)
 
 static void log_registers(const struct exception_frame *f)
 {
-    log_info("  rax=%016" PRIx64 " rbx=%016" PRIx64 " rcx=%016" PRIx64, f->rax, f->rbx, f->rcx);
-    log_info("  rdx=%016" PRIx64 " rsi=%016" PRIx64 " rdi=%016" PRIx64, f->rdx, f->rsi, f->rdi);
-    log_info("  rbp=%016" PRIx64 " rsp=%016" PRIx64 " r8 =%016" PRIx64, f->rbp, f->rsp, f->r8);
-    log_info("  r9 =%016" PRIx64 " r10=%016" PRIx64 " r11=%016" PRIx64, f->r9, f->r10, f->r11);
-    log_info("  r12=%016" PRIx64 " r13=%016" PRIx64 " r14=%016" PRIx64, f->r12, f->r13, f->r14);
-    log_info("  r15=%016" PRIx64 " rip=%016" PRIx64 " rfl=%016" PRIx64, f->r15, f->rip, f->rflags);
-    log_info("  cr0=%016" PRIx64 " cr2=%016" PRIx64 " cr3=%016" PRIx64 " cr4=%" PRIx64, read_cr0(),
-             read_cr2(), read_cr3(), read_cr4());
+    log_info("  rax=%016lx rbx=%016lx rcx=%016lx", f->rax, f->rbx, f->rcx);
+    log_info("  rdx=%016lx rsi=%016lx rdi=%016lx", f->rdx, f->rsi, f->rdi);
+    log_info("  rbp=%016lx rsp=%016lx r8 =%016lx", f->rbp, f->rsp, f->r8);
+    log_info("  r9 =%016lx r10=%016lx r11=%016lx", f->r9, f->r10, f->r11);
+    log_info("  r12=%016lx r13=%016lx r14=%016lx", f->r12, f->r13, f->r14);
+    log_info("  r15=%016lx rip=%016lx rfl=%016lx", f->r15, f->rip, f->rflags);
+    log_info("  cr0=%016lx cr2=%016lx cr3=%016lx cr4=%lx", read_cr0(), read_cr2(), read_cr3(),
+             read_cr4());
 }
 
 static const char *guard_hint(const struct cpu_stacks *stacks, uint64_t address)
@@ -165,8 +165,8 @@ static const char *hint(const struct exception_frame *frame)
 static _Noreturn void dump(const struct exception_frame *frame)
 {
     log_panic_begin();
-    log_info("panic: exception %s (vector %u, error code 0x%" PRIx64 ") on CPU %u at 0x%" PRIx64
-             ", cr2=0x%" PRIx64 "%s",
+    log_info("panic: exception %s (vector %u, error code 0x%lx) on CPU %u at 0x%lx"
+             ", cr2=0x%lx%s",
              exception_name(frame->vector), (unsigned)frame->vector, frame->error_code,
              this_cpu()->index, frame->rip, read_cr2(), hint(frame));
     log_registers(frame);

@@ -25,7 +25,8 @@ const struct interrupt_controller *interrupts_controller(void)
 
 void interrupts_set_handler(uint8_t vector, void (*handler)(void))
 {
-    ASSERT(vector >= FIRST_VECTOR && handlers[vector] == NULL);
+    ASSERT(vector >= FIRST_VECTOR);
+    ASSERT(handlers[vector] == NULL);
     handlers[vector] = handler;
 }
 

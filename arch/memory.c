@@ -2,7 +2,6 @@
 /* Physical memory: page allocator over the boot loader's map. */
 #include "arch/memory.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -37,8 +36,8 @@ static void refuse_overlaps(const struct boot_info *info, const struct boot_regi
 {
     for (const struct boot_region *b = info->regions; b < a; b++) {
         if (a->type != b->type && overlap(a, b)) {
-            fatal("memory map: 0x%" PRIx64 "+0x%" PRIx64 " type %u overlaps 0x%" PRIx64
-                  "+0x%" PRIx64 " type %u; firmware update needed",
+            fatal("memory map: 0x%lx+0x%lx type %u overlaps 0x%lx"
+                  "+0x%lx type %u; firmware update needed",
                   b->start, b->size, b->type, a->start, a->size, a->type);
         }
     }
@@ -49,7 +48,7 @@ static void check_map(const struct boot_info *info)
     for (unsigned i = 0; i < info->region_count; i++) {
         const struct boot_region *region = &info->regions[i];
         if (!is_sane(region)) {
-            fatal("memory map: entry %u, 0x%" PRIx64 "+0x%" PRIx64
+            fatal("memory map: entry %u, 0x%lx+0x%lx"
                   ", goes beyond the end of the address space; firmware update needed",
                   i, region->start, region->size);
         }
@@ -109,8 +108,8 @@ void memory_init(const struct boot_info *info)
     if (free_set.count == 0) {
         fatal("memory map: no usable RAM above 1 MiB in %u entries", info->region_count);
     }
-    log_info("memory: %" PRIu64 " MiB free, largest piece %" PRIu64 " MiB",
-             memory_free_bytes() >> 20, memory_largest_piece() >> 20);
+    log_info("memory: %lu MiB free, largest piece %lu MiB", memory_free_bytes() >> 20,
+             memory_largest_piece() >> 20);
 }
 
 void *memory_alloc(uint64_t size, uint64_t align)
@@ -141,8 +140,7 @@ void memory_free(void *start, uint64_t size)
     int error = extent_add(&free_set, (uintptr_t)start, align_up(size, PAGE_SIZE));
     spin_unlock(&lock);
     if (error == ERR_NO_MEMORY) {
-        log_warn("memory: %" PRIu64 " bytes at %p lost, free memory is in too many pieces", size,
-                 start);
+        log_warn("memory: %lu bytes at %p lost, free memory is in too many pieces", size, start);
     } else {
         ASSERT(error == RIVET_OK);
     }

@@ -155,8 +155,8 @@ void smp_start(void)
     if (wanted > 1 && page == 0) {
         log_warn("no RAM below 640 KiB to start the other CPUs from; using one CPU");
     } else if (wanted > 1) {
-        memcpy((void *)(uintptr_t)page, smp_trampoline,
-               (size_t)(smp_trampoline_end - smp_trampoline));
+        memcpy((void *)page, smp_trampoline,
+               (uintptr_t)smp_trampoline_end - (uintptr_t)smp_trampoline);
         start_others((uint8_t)(page >> 12), allocate_stacks(wanted));
     }
     log_info("CPUs: %u of %u started", count, acpi()->cpu_count);

@@ -10,8 +10,8 @@
 void smp_start(void);
 
 /*
- * Run function on this CPU, then on all others at once, and wait until all have returned. Only before VMs run:
- * the other CPUs serve it from their waiting loop. Boot CPU.
+ * Run function on this CPU, then on all others at once, and wait until all have returned. Only
+ * before VMs run: the other CPUs serve it from their waiting loop. Boot CPU.
  */
 void smp_call_all(void (*function)(void));
 

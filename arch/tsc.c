@@ -2,7 +2,6 @@
 /* The frequency of the TSC, measured against the ACPI PM timer and the PIT. */
 #include "arch/tsc.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -141,8 +140,8 @@ void tsc_calibrate(void)
     if (hz == 0) {
         fatal("TSC: neither the ACPI PM timer nor the PIT runs; nothing to measure time by");
     }
-    log_info("TSC: %" PRIu64 " kHz; PM timer says %" PRIu64 ", PIT %" PRIu64 " (0: not running)",
-             hz / 1000, pm_hz / 1000, pit_hz / 1000);
+    log_info("TSC: %lu kHz; PM timer says %lu, PIT %lu (0: not running)", hz / 1000, pm_hz / 1000,
+             pit_hz / 1000);
     if (pm_hz != 0 && pit_hz != 0 && !agree(pm_hz, pit_hz)) {
         log_warn("TSC: PM timer and PIT differ by more than 1/128; going by the PM timer");
     }

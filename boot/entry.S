@@ -39,7 +39,8 @@ multiboot2_header:
     .long MULTIBOOT2_HEADER_MAGIC
     .long MULTIBOOT2_ARCHITECTURE_I386
     .long multiboot2_header_end - multiboot2_header
-    .long -(MULTIBOOT2_HEADER_MAGIC + MULTIBOOT2_ARCHITECTURE_I386 + (multiboot2_header_end - multiboot2_header))
+    .long -(MULTIBOOT2_HEADER_MAGIC + MULTIBOOT2_ARCHITECTURE_I386 + \
+            (multiboot2_header_end - multiboot2_header))
     .short MULTIBOOT2_TAG_MODULE_ALIGN, 0
     .long 8
     .short MULTIBOOT2_TAG_END, 0
@@ -184,7 +185,8 @@ ap_entry64:
 
     .section .rodata
 no_long_mode_text:
-    .asciz "rivet: fatal: this CPU has no 64-bit mode with execute-disable (CPUID.80000001H:EDX bits 29, 20)\r\n"
+    .ascii "rivet: fatal: this CPU has no 64-bit mode with execute-disable "
+    .asciz "(CPUID.80000001H:EDX bits 29, 20)\r\n"
 
 shutdown_text:
     .ascii "Shutdown"

@@ -2,7 +2,6 @@
 /* The host's own local APIC, in either mode (SDM volume 3, chapter "APIC"). */
 #include "drivers/host_apic.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -219,7 +218,7 @@ void host_apic_timer_init(void)
     if (bus_hz == 0) {
         fatal("local APIC: the timer does not count, and there is no TSC-deadline mode");
     }
-    log_info("local APIC: no TSC-deadline mode; timer at %" PRIu64 " kHz", bus_hz / 1000);
+    log_info("local APIC: no TSC-deadline mode; timer at %lu kHz", bus_hz / 1000);
 }
 
 /* Timer counts until the deadline: at least 1, rounded up so that it never comes early. */
