@@ -4,33 +4,17 @@
 
 #include "apic/lapic.h"
 #include "apic/page.h"
+#include "apic/registers.h"
 #include "apic/timer.h"
 
-struct entry {
-    uint16_t offset;
-    uint32_t bits;
+static const uint16_t entries[] = {
+    APIC_LVT_CMCI,  APIC_LVT_TIMER, APIC_LVT_THERMAL, APIC_LVT_PMI,
+    APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR,
 };
-
-static const struct entry entries[] = {
-    { APIC_LVT_CMCI, LVT_BITS_CMCI },       { APIC_LVT_TIMER, LVT_BITS_TIMER },
-    { APIC_LVT_THERMAL, LVT_BITS_THERMAL }, { APIC_LVT_PMI, LVT_BITS_PMI },
-    { APIC_LVT_LINT0, LVT_BITS_LINT },      { APIC_LVT_LINT1, LVT_BITS_LINT },
-    { APIC_LVT_ERROR, LVT_BITS_ERROR },
-};
-
-static bool exists(const struct lapic *lapic, uint32_t offset)
-{
-    return offset != APIC_LVT_CMCI || lapic->vm->features.cmci;
-}
 
 static uint32_t bits_of(uint32_t offset)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(entries); i++) {
-        if (entries[i].offset == offset) {
-            return entries[i].bits;
-        }
-    }
-    return 0;
+    return ~register_known(offset)->x2apic_reserved;
 }
 
 void lvt_write(struct lapic *lapic, uint32_t offset, uint32_t value)
@@ -50,8 +34,8 @@ void lvt_write(struct lapic *lapic, uint32_t offset, uint32_t value)
 void lvt_mask_all(struct lapic *lapic)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(entries); i++) {
-        if (exists(lapic, entries[i].offset)) {
-            lvt_write(lapic, entries[i].offset, page_read(lapic, entries[i].offset));
+        if (register_at(lapic, entries[i]) != NULL) {
+            lvt_write(lapic, entries[i], page_read(lapic, entries[i]));
         }
     }
 }
@@ -59,7 +43,8 @@ void lvt_mask_all(struct lapic *lapic)
 void lvt_reset(struct lapic *lapic)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(entries); i++) {
-        page_write(lapic, entries[i].offset, exists(lapic, entries[i].offset) ? APIC_LVT_RESET : 0);
+        bool exists = register_at(lapic, entries[i]) != NULL;
+        page_write(lapic, entries[i], exists ? APIC_LVT_RESET : 0);
     }
 }
 

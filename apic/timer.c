@@ -12,6 +12,12 @@ static enum apic_timer_mode timer_mode(const struct lapic_timer *timer)
     return (enum apic_timer_mode)field_get(APIC_LVT_TIMER_MODE, timer->lvt);
 }
 
+/* A deadline has no period. */
+static bool is_periodic(const struct lapic_timer *timer)
+{
+    return timer->period != 0 && timer_mode(timer) == APIC_TIMER_PERIODIC;
+}
+
 static bool is_counting_mode(enum apic_timer_mode mode)
 {
     return mode == APIC_TIMER_ONE_SHOT || mode == APIC_TIMER_PERIODIC;
@@ -49,7 +55,7 @@ static uint64_t next_period(const struct lapic_timer *timer, uint64_t now)
 static void expire(struct lapic *lapic, uint64_t now)
 {
     struct lapic_timer *timer = &lapic->timer;
-    if (timer_mode(timer) == APIC_TIMER_PERIODIC) {
+    if (is_periodic(timer)) {
         timer->expiry = next_period(timer, now);
     } else {
         disarm(timer);
@@ -139,6 +145,15 @@ void timer_write_divide(struct lapic *lapic, uint32_t value)
     }
 }
 
+/* Under the floor the expiry is several periods away. */
+static uint64_t left_of_period(const struct lapic_timer *timer, uint64_t now)
+{
+    if (now < timer->expiry) {
+        return (timer->expiry - now - 1) % timer->period + 1;
+    }
+    return timer->period - (now - timer->expiry) % timer->period;
+}
+
 uint32_t timer_read_current_count(const struct lapic *lapic)
 {
     const struct lapic_timer *timer = &lapic->timer;
@@ -147,15 +162,9 @@ uint32_t timer_read_current_count(const struct lapic *lapic)
     if (!timer->armed || !is_counting_mode(timer_mode(timer))) {
         return 0;
     }
-    uint64_t left;
-    if (now < timer->expiry) {
-        left = timer->expiry - now;
-        /* Under the floor the expiry is several periods away. */
-        left = left > timer->period ? (left - 1) % timer->period + 1 : left;
-    } else if (timer_mode(timer) == APIC_TIMER_PERIODIC) {
-        left = timer->period - (now - timer->expiry) % timer->period;
-    } else {
-        left = 0;
+    uint64_t left = now < timer->expiry ? timer->expiry - now : 0;
+    if (is_periodic(timer)) {
+        left = left_of_period(timer, now);
     }
     uint64_t unit = ticks_per_count(lapic);
     return (uint32_t)((left + unit - 1) / unit);
