@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "lib/print.h"
 #include "lib/string.h"
+#include "vmx/cpuid.h"
 
 static void require(uint64_t word, uint64_t bit, const char *msr, const char *name)
 {
@@ -105,5 +106,6 @@ struct apic_features vmx_apic_features(void)
         .register_virt = vmx_has(CONTROL_SECONDARY, SECONDARY_APIC_REGISTER_VIRT),
         .interrupt_delivery = vmx_has(CONTROL_SECONDARY, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY),
         .posted_interrupts = vmx_has(CONTROL_PIN, PIN_POSTED_INTERRUPTS),
+        .physical_address_bits = (uint8_t)cpuid_physical_address_bits(),
     };
 }

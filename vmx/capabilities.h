@@ -54,5 +54,5 @@ const struct vmx_capabilities *vmx_capabilities(void);
 /* Whether an optional control is available. Any CPU after vmx_check_cpu on the boot CPU. */
 bool vmx_has(enum control_word word, uint32_t bit);
 
-/* The APIC features for apic_vm_init. Any CPU after vmx_check_cpu on the boot CPU. */
+/* The APIC features for apic_vm_init. Any CPU after vmx_enable_cpu on the boot CPU. */
 struct apic_features vmx_apic_features(void);

@@ -2,6 +2,7 @@
 /* Events for the guest (SDM volume 3, "Event Injection", "Information for VM Exits During Event Delivery"). */
 #include "vmx/event.h"
 
+#include "apic/pi.h"
 #include "arch/msr.h"
 #include "lib/log.h"
 #include "vmx/capabilities.h"
@@ -165,6 +166,9 @@ static bool prepare_nmi(struct vcpu *vcpu)
 static bool prepare_interrupt(struct vcpu *vcpu)
 {
     /* With APICv active the CPU itself looks at RFLAGS.IF; if that ends in this call a window opens. */
+    if (pi_has_posted(vcpu->lapic.pi)) {
+        vcpu->stats.synced++;
+    }
     bool can_inject = !lapic_apicv_active(&vcpu->lapic) && interrupt_deliverable(vcpu);
     struct lapic_entry entry = lapic_before_entry(&vcpu->lapic, can_inject);
     if (entry.inject >= 0) {
