@@ -28,9 +28,11 @@ void apicv_publish_status(struct lapic *lapic)
     apic_port_write_interrupt_status(lapic, status);
 }
 
+/* Not while software has disabled it: the CPU would deliver a self-IPI without looking at SVR. */
 static bool should_be_active(const struct lapic *lapic)
 {
-    return lapic_mode(lapic) != LAPIC_DISABLED && atomic_load(&lapic->vm->inhibits) == 0;
+    return lapic_mode(lapic) != LAPIC_DISABLED && lapic->software_enabled &&
+           atomic_load(&lapic->vm->inhibits) == 0;
 }
 
 /*

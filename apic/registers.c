@@ -93,6 +93,7 @@ static void write_svr(struct lapic *lapic, uint32_t offset, uint32_t value)
         return;
     }
     lapic->software_enabled = enable;
+    apic_request(lapic, LAPIC_REQUEST_APICV);
     if (enable) {
         ioapic_retry(lapic->vm);
     } else {

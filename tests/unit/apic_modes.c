@@ -184,7 +184,13 @@ static void test_apicv_is_never_active_while_disabled(void **state)
     assert_false(lapic_apicv_active(lapic_of(0)));
     assert_int_equal(lapic_write_base(lapic_of(0), XAPIC), RIVET_OK);
     model_enter(0);
+    assert_false(lapic_apicv_active(lapic_of(0))); /* software has not enabled it yet */
+    lapic_mmio_write(lapic_of(0), APIC_SVR, 4, 0x1FF);
+    model_enter(0);
     assert_true(lapic_apicv_active(lapic_of(0)));
+    lapic_mmio_write(lapic_of(0), APIC_SVR, 4, 0xFF);
+    model_enter(0);
+    assert_false(lapic_apicv_active(lapic_of(0)));
 }
 
 int main(void)
