@@ -89,9 +89,11 @@ void lapic_load(struct lapic *lapic, uint32_t host_apic_id, uint8_t notification
     pi_load(lapic->pi, host_apic_id, notification_vector);
 }
 
+/* An error interrupt is not posted yet but will be, at the owner's next look. */
 bool lapic_block(struct lapic *lapic, uint8_t wakeup_vector)
 {
-    return pi_block(lapic->pi, wakeup_vector);
+    return pi_block(lapic->pi, wakeup_vector) &&
+           (atomic_load(&lapic->requests) & LAPIC_REQUEST_ERROR) == 0;
 }
 
 void lapic_put(struct lapic *lapic)
