@@ -12,6 +12,7 @@
 #include "guest/acpi.h"
 #include "guest/backing.h"
 #include "guest/config.h"
+#include "guest/firmware.h"
 #include "guest/host_clock.h"
 #include "guest/loader.h"
 #include "guest/pci.h"
@@ -126,6 +127,7 @@ static void on_end(struct vm *vm)
 static const char *load(struct guest *guest, struct vcpu_boot_state *state,
                         struct complaint *complaint)
 {
+    firmware_write(&guest->ram);
     guest->request.rsdp = acpi_write_tables(&guest->ram, guest->config->vcpus);
     return loader_load(&guest->request, !guest->config->noinitrd, state, complaint);
 }
@@ -206,6 +208,14 @@ static int add_vcpus(struct guest *guest)
     return RIVET_OK;
 }
 
+/* The reset vector's place at the top of the first 4 GiB. */
+static int map_firmware(struct guest *guest)
+{
+    void *host = ram_at(&guest->ram, FIRMWARE_START, FIRMWARE_SIZE);
+
+    return vm_map(guest->vm, FIRMWARE_ALIAS, (uintptr_t)host, FIRMWARE_SIZE, EPT_READ | EPT_EXEC);
+}
+
 static struct boot_file file_of(const struct boot_info *info, int module)
 {
     if (module < 0) {
@@ -259,7 +269,8 @@ static int build(struct guest *guest, const struct boot_info *info, const struct
     if (protocol == NULL) {
         return ERR_INVALID;
     }
-    if (add_vcpus(guest) != RIVET_OK || add_devices(guest, clock) != RIVET_OK) {
+    if (map_firmware(guest) != RIVET_OK || add_vcpus(guest) != RIVET_OK ||
+        add_devices(guest, clock) != RIVET_OK) {
         return out_of_memory(complaint);
     }
     vcpu_set_boot_state(guest->vm->vcpus[0], &state);
