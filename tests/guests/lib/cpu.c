@@ -117,12 +117,17 @@ void cpu_send_init(unsigned cpu)
     apic_send_ipi(cpu_apic_id(cpu), ICR_INIT | ICR_ASSERT);
 }
 
-void cpu_send_startup(unsigned cpu)
+void cpu_prepare_startup(unsigned cpu)
 {
     memcpy((void *)(uintptr_t)TRAMPOLINE_PAGE, guest_trampoline,
            (size_t)(guest_trampoline_end - guest_trampoline));
     guest_ap_stack = (uint32_t)(uintptr_t)(cpus[cpu].stack + STACK_BYTES);
     guest_ap_number = cpu;
+}
+
+void cpu_send_startup(unsigned cpu)
+{
+    cpu_prepare_startup(cpu);
     /* The second one is ignored by a CPU that the first one has started. */
     apic_send_ipi(cpu_apic_id(cpu), ICR_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> 12);
     apic_send_ipi(cpu_apic_id(cpu), ICR_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> 12);

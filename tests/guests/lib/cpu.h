@@ -37,6 +37,12 @@ void cpu_send_startup(unsigned cpu);
 bool cpu_started(unsigned cpu);
 void cpu_wait_started(unsigned cpu);
 
+/*
+ * For a guest that sends start-up IPIs of its own: after this a CPU that gets to 0:8000H in real mode
+ * becomes this one. Boot CPU.
+ */
+void cpu_prepare_startup(unsigned cpu);
+
 /* Let another CPU call function(argument); cpu_wait waits until that has returned. Boot CPU. */
 void cpu_run_async(unsigned cpu, void (*function)(void *), void *argument);
 void cpu_wait(unsigned cpu);
