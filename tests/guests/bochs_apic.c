@@ -191,6 +191,19 @@ static void test_ioapic_remote_irr(void)
     outb(COM1 + UART_MCR, mcr);
 }
 
+enum { IOAPIC_ID = 0, IOAPIC_ARBITRATION = 2 };
+
+static void test_ioapic_id(void)
+{
+    uint32_t before = ioapic_read(IOAPIC_ID);
+    ioapic_write(IOAPIC_ID, 0xFFFFFFFF);
+    report(ioapic_read(IOAPIC_ID) == 0x0F000000, "only bits 27:24 of the ID can be written");
+    report(ioapic_read(IOAPIC_ARBITRATION) == 0x0F000000, "the arbitration ID follows the ID");
+    ioapic_write(IOAPIC_ARBITRATION, 0);
+    report(ioapic_read(IOAPIC_ARBITRATION) == 0x0F000000, "it is read-only");
+    ioapic_write(IOAPIC_ID, before);
+}
+
 enum { SOON = 100000, LATE = 10000000 };
 
 static void arm_deadline(uint64_t deadline)
@@ -259,6 +272,22 @@ static void test_x2apic_icr(void)
     report(arrived == 1, "refused commands send nothing");
 }
 
+/* Stays in x2APIC mode. */
+static void test_lapic_no_cmci(void)
+{
+    enum { MCG_CAP_CMCI = 1 << 10, ESR_ILLEGAL_ADDRESS = 0x80 };
+    uint64_t capabilities = 0;
+    uint64_t value;
+    (void)guest_try_rdmsr(IA32_MCG_CAP, &capabilities);
+    bool has_cmci = (capabilities & MCG_CAP_CMCI) != 0;
+    bool seven_entries = (apic_read(APIC_VERSION) >> 16 & 0xFF) >= 6;
+    report(has_cmci == seven_entries, "the version register counts CMCI if MCG_CAP has it");
+    apic_enter_x2apic();
+    report(guest_try_rdmsr(IA32_X2APIC_LVT_CMCI, &value) == has_cmci &&
+               guest_try_wrmsr(IA32_X2APIC_LVT_CMCI, LVT_MASKED) == has_cmci,
+           "MSR 82FH is there if CMCI is, else #GP");
+}
+
 void guest_main(void)
 {
     static const struct {
@@ -270,7 +299,9 @@ void guest_main(void)
         { "spurious-vector-eoi", test_spurious_vector_eoi },
         { "ioapic-remote-irr", test_ioapic_remote_irr },
         { "tsc-deadline-adjust", test_tsc_deadline_adjust },
+        { "ioapic-id", test_ioapic_id },
         { "x2apic-icr", test_x2apic_icr },
+        { "lapic-no-cmci", test_lapic_no_cmci },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(tests); i++) {
         if (guest_wants(tests[i].name)) {

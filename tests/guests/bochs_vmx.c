@@ -295,6 +295,98 @@ static void test_msr_store_tsc(void)
            "the TSC that an exit stores is without offset");
 }
 
+static void test_interrupt_window_wakes(void)
+{
+    prepare(0, PRIMARY_INTERRUPT_WINDOW_EXITING, 0, code_went_on);
+    set_rflags_if();
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
+    report(vmx_enter(&nested) == EXIT_REASON_INTERRUPT_WINDOW && !went_on,
+           "an open interrupt window causes an exit from HLT");
+
+    prepare(0, PRIMARY_INTERRUPT_WINDOW_EXITING, 0, code_went_on);
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
+    report(vmx_enter(&nested) == EXIT_REASON_PREEMPTION_TIMER && !went_on, "a closed one does not");
+}
+
+/* Controls that are offered must work: here, loading the MSR on exit. */
+static void test_perf_global_ctrl(void)
+{
+    uint64_t allowed = rdmsr(IA32_VMX_TRUE_EXIT_CTLS) >> 32;
+    if ((allowed & EXIT_LOAD_PERF_GLOBAL_CTRL) == 0) {
+        report(true, "loading IA32_PERF_GLOBAL_CTRL is not offered, or works");
+        return;
+    }
+    prepare(0, 0, 0, code_vmcall);
+    vmwrite(VMCS_EXIT_CONTROLS, vmread(VMCS_EXIT_CONTROLS) | EXIT_LOAD_PERF_GLOBAL_CTRL);
+    vmwrite(VMCS_HOST_PERF_GLOBAL_CTRL, 1);
+    uint64_t value = 0;
+    report(vmx_enter(&nested) == EXIT_REASON_VMCALL &&
+               guest_try_rdmsr(IA32_PERF_GLOBAL_CTRL, &value) && value == 1,
+           "loading IA32_PERF_GLOBAL_CTRL is not offered, or works");
+}
+
+/* The guest's PML4 is at 32 MiB, which EPT does not map. */
+enum { ELSEWHERE_MIB = 32 };
+static uint64_t ept_pml4[512] __attribute__((aligned(PAGE_SIZE)));
+static uint64_t ept_pdpt[512] __attribute__((aligned(PAGE_SIZE)));
+static uint64_t ept_pd[4 * 512] __attribute__((aligned(PAGE_SIZE)));
+extern uint64_t guest_pml4[512]; /* boot.S */
+
+static uint64_t ept_with_hole(void)
+{
+    enum { EPT_RWX = 7, EPT_2M_WB = 0xB7 };
+    enum { EPTP_WB = 6, EPTP_4_LEVELS = 3 << 3, EPTP_ACCESSED_DIRTY = 1 << 6 };
+    ept_pml4[0] = (uintptr_t)ept_pdpt | EPT_RWX;
+    for (unsigned i = 0; i < 4; i++) {
+        ept_pdpt[i] = (uintptr_t)(ept_pd + i * 512UL) | EPT_RWX;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(ept_pd); i++) {
+        ept_pd[i] = i * MIB(2) | EPT_2M_WB;
+    }
+    ept_pd[ELSEWHERE_MIB / 2] = 0;
+    return (uintptr_t)ept_pml4 | EPTP_WB | EPTP_4_LEVELS | EPTP_ACCESSED_DIRTY;
+}
+
+static void test_ept_ad_qualification(void)
+{
+    enum { READ = 1, WRITE = 2, LINEAR_ADDRESS_VALID = 1 << 7, IS_TRANSLATION = 1 << 8 };
+    memcpy((void *)MIB(ELSEWHERE_MIB), guest_pml4, sizeof(guest_pml4));
+    prepare(0, 0, SECONDARY_ENABLE_EPT, code_vmcall);
+    vmwrite(VMCS_EPT_POINTER, ept_with_hole());
+    vmwrite(VMCS_GUEST_CR3, MIB(ELSEWHERE_MIB));
+    report(vmx_enter(&nested) == EXIT_REASON_EPT_VIOLATION,
+           "a paging structure that EPT does not map causes an EPT violation");
+    uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    report((qualification & (READ | WRITE)) == (READ | WRITE), "it is a read and a write");
+    report((qualification & (LINEAR_ADDRESS_VALID | IS_TRANSLATION)) == LINEAR_ADDRESS_VALID,
+           "of a paging structure");
+}
+
+/* Highest index (bits 9:1 of an encoding) with a field that VMREAD knows, of any width and type. */
+static unsigned highest_index(void)
+{
+    unsigned highest = 0;
+    for (unsigned width = 0; width < 4; width++) {
+        for (unsigned type = 0; type < 4; type++) {
+            for (unsigned index = 0; index < 512; index++) {
+                uint64_t encoding = width << 13 | type << 10 | index << 1;
+                uint64_t value;
+                bool unknown;
+                __asm__ volatile("vmread %2, %0" : "=r"(value), "=@ccbe"(unknown) : "r"(encoding));
+                highest = !unknown && index > highest ? index : highest;
+            }
+        }
+    }
+    return highest;
+}
+
+static void test_vmcs_enum(void)
+{
+    prepare(0, 0, 0, code_vmcall);
+    unsigned told = (unsigned)rdmsr(IA32_VMX_VMCS_ENUM) >> 1 & 0x1FF;
+    report(told == highest_index(), "IA32_VMX_VMCS_ENUM tells the highest index in use");
+}
+
 static void set_up(void)
 {
     if (!vmx_usable()) {
@@ -328,6 +420,10 @@ void guest_main(void)
         { "virtual-interrupt-vectoring", test_virtual_interrupt_vectoring, 0,
           SECONDARY_VIRTUAL_INTERRUPT_DELIVERY },
         { "msr-store-tsc", test_msr_store_tsc, 0, 0 },
+        { "interrupt-window-wakes", test_interrupt_window_wakes, 0, 0 },
+        { "perf-global-ctrl", test_perf_global_ctrl, 0, 0 },
+        { "ept-ad-qualification", test_ept_ad_qualification, 0, SECONDARY_ENABLE_EPT },
+        { "vmcs-enum", test_vmcs_enum, 0, 0 },
     };
     set_up();
     for (unsigned i = 0; i < ARRAY_SIZE(tests); i++) {

@@ -95,13 +95,13 @@ bool apic_vector_bit(unsigned base, uint8_t vector)
     return (apic_read(base + vector / 32 * 16U) >> vector % 32 & 1) != 0;
 }
 
-static uint32_t ioapic_read(unsigned index)
+uint32_t ioapic_read(unsigned index)
 {
     *(volatile uint32_t *)ioapic_base = index;
     return *(volatile uint32_t *)(ioapic_base + IOAPIC_WINDOW);
 }
 
-static void ioapic_write(unsigned index, uint32_t value)
+void ioapic_write(unsigned index, uint32_t value)
 {
     *(volatile uint32_t *)ioapic_base = index;
     *(volatile uint32_t *)(ioapic_base + IOAPIC_WINDOW) = value;

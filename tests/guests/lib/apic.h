@@ -89,6 +89,10 @@ void apic_eoi(void);
 /* Whether bit vector of the eight registers from base (APIC_ISR, APIC_TMR, APIC_IRR) is set. */
 bool apic_vector_bit(unsigned base, uint8_t vector);
 
+/* I/O APIC registers by index. Any CPU, one at a time. */
+uint32_t ioapic_read(unsigned index);
+void ioapic_write(unsigned index, uint32_t value);
+
 /* I/O APIC redirection entry of a pin, low and high half. Any CPU, one at a time. */
 enum {
     RTE_LOGICAL = 0x00800,
