@@ -2,8 +2,8 @@
 /*
  * Control registers of guests (SDM volume 3, "Control Registers"). The guest owns every bit whose
  * change the CPU handles by itself in unrestricted-guest mode. Rivet owns in CR0 PE and PG (long mode
- * needs the "IA-32e mode guest" control), CD and NW (caching is the host's) and NE; in CR4 VMXE and
- * whatever CPUID hides.
+ * needs the "IA-32e mode guest" control), CD and NW (caching is the host's) and NE; in CR4 VMXE, MCE (a
+ * machine check in the guest is the host's) and whatever CPUID hides.
  */
 
 #include "vmx/cr.h"
@@ -46,8 +46,8 @@ enum { SEGMENT_TYPE_TSS16_BUSY = 3 };
 #define PDPTE_P        BIT(0)
 #define PDPTE_RESERVED (BIT(1) | BIT(2) | (0xFULL << 5))
 
-/* CR4 bits and the CPUID bits that announce them; CR4 bits of other features are never the guest's. */
-static uint64_t cr4_guest_owned(const struct vcpu *vcpu)
+/* CR4 bits that the guest may set: those that a CPUID bit announces. */
+static uint64_t cr4_allowed(const struct vcpu *vcpu)
 {
     struct cpuid leaf1 = policy_cpuid(vcpu, 1, 0);
     struct cpuid leaf7 = policy_cpuid(vcpu, 7, 0);
@@ -74,13 +74,13 @@ static uint64_t cr4_guest_owned(const struct vcpu *vcpu)
         { CR4_SMAP, leaf7.ebx & BIT32(20) },
         { CR4_PKE, leaf7.ecx & BIT32(3) },
     };
-    uint64_t owned = 0;
+    uint64_t allowed = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
         if (features[i].announced) {
-            owned |= features[i].cr4;
+            allowed |= features[i].cr4;
         }
     }
-    return owned & vmx_capabilities()->cr4_fixed1;
+    return allowed & vmx_capabilities()->cr4_fixed1;
 }
 
 uint64_t cr0_read(void)
@@ -103,6 +103,13 @@ static void load_cr0(uint64_t value)
     vmwrite(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | required);
 }
 
+static void load_cr4(uint64_t value)
+{
+    uint64_t host = read_cr4() & CR4_MCE;
+    vmwrite(VMCS_CR4_READ_SHADOW, value);
+    vmwrite(VMCS_GUEST_CR4, (value & ~CR4_MCE) | host | vmx_capabilities()->cr4_fixed0);
+}
+
 static void load_efer(uint64_t efer, uint64_t cr0)
 {
     bool long_mode = (efer & EFER_LME) && (cr0 & CR0_PG);
@@ -117,11 +124,11 @@ static void load_efer(uint64_t efer, uint64_t cr0)
 void cr_set(struct vcpu *vcpu, uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, ~CR0_GUEST_OWNED);
-    vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~cr4_guest_owned(vcpu));
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~cr4_allowed(vcpu) | CR4_MCE);
     load_cr0(cr0 | CR0_ET);
-    vmwrite(VMCS_CR4_READ_SHADOW, cr4);
-    vmwrite(VMCS_GUEST_CR4, cr4 | vmx_capabilities()->cr4_fixed0);
+    load_cr4(cr4);
     load_efer(efer, cr0);
+    vpid_flush(vcpu);
 }
 
 /* --- CR0 ------------------------------------------------------------------------------------------- */
@@ -208,6 +215,42 @@ int cr0_write(struct vcpu *vcpu, uint64_t value)
     return RIVET_OK;
 }
 
+static bool cr4_valid(const struct vcpu *vcpu, uint64_t value, uint64_t old)
+{
+    bool long_mode = vmread(VMCS_GUEST_EFER) & EFER_LMA;
+    bool pcid_on = (value & CR4_PCIDE) && !(old & CR4_PCIDE);
+
+    if (value & ~cr4_allowed(vcpu)) {
+        return false;
+    }
+    if (long_mode && (!(value & CR4_PAE) || ((value ^ old) & CR4_LA57))) {
+        return false;
+    }
+    return !pcid_on || (long_mode && !(vmread(VMCS_GUEST_CR3) & CR3_PCID));
+}
+
+/* Reached by a change of MCE, which may come with changes of any other bit. */
+static int cr4_write(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t old = cr4_read();
+    uint64_t changed = value ^ old;
+    bool pae_paging =
+        (cr0_read() & CR0_PG) && (value & CR4_PAE) && !(vmread(VMCS_GUEST_EFER) & EFER_LMA);
+
+    if (!cr4_valid(vcpu, value, old)) {
+        return ERR_GP;
+    }
+    if (pae_paging && (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) &&
+        load_pdptes(vcpu) != RIVET_OK) {
+        return ERR_GP;
+    }
+    load_cr4(value);
+    if (changed & ~(CR4_MCE | CR4_OSXSAVE | CR4_OSFXSR | CR4_OSXMMEXCPT)) {
+        vpid_flush(vcpu);
+    }
+    return RIVET_OK;
+}
+
 int efer_write(struct vcpu *vcpu, uint64_t value)
 {
     uint64_t old = vmread(VMCS_GUEST_EFER);
@@ -240,14 +283,13 @@ static uint64_t source_register(const struct vcpu *vcpu, uint64_t qualification)
     return in_64_bit_mode ? value : (uint32_t)value;
 }
 
-/* Every bit of CR4 that exits is one that guests may not change. */
 static int mov_to_cr(struct vcpu *vcpu, unsigned number, uint64_t value)
 {
     switch (number) {
     case 0:
         return cr0_write(vcpu, value);
     case 4:
-        return ERR_GP;
+        return cr4_write(vcpu, value);
     case 8:
         if (value > 15) {
             return ERR_GP;

@@ -12,8 +12,6 @@
 
 #define INTERRUPTIBILITY_SHADOW (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)
 
-#define PENDING_DEBUG_BS BIT(14)
-
 static bool has_event(const struct vcpu *vcpu)
 {
     return (vcpu->event.info & EVENT_VALID) != 0;
@@ -48,6 +46,23 @@ static bool makes_double_fault(uint8_t first, uint8_t second)
            (first == EXCEPTION_PF && (is_contributory(second) || second == EXCEPTION_PF));
 }
 
+void event_end_shadow(void)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    if (state & INTERRUPTIBILITY_SHADOW) {
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~INTERRUPTIBILITY_SHADOW);
+    }
+}
+
+/* The exception replaces an NMI whose delivery it cut short; NMIs stay blocked as that began. */
+static void block_nmi_again(const struct vcpu *vcpu)
+{
+    if (vcpu->delivery_interrupted && (vcpu->event.info & EVENT_TYPE) == EVENT_TYPE_NMI) {
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | INTERRUPTIBILITY_NMI);
+    }
+}
+
 static void raise(struct vcpu *vcpu, uint8_t vector, bool has_code, uint32_t error_code)
 {
     bool nested = vcpu->delivery_interrupted &&
@@ -62,8 +77,12 @@ static void raise(struct vcpu *vcpu, uint8_t vector, bool has_code, uint32_t err
         has_code = true;
         error_code = 0;
     }
-    /* The pushed RFLAGS of a fault has RF set; entry pushes the guest's as they are. */
-    vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+    block_nmi_again(vcpu);
+    event_end_shadow();
+    if (vector != EXCEPTION_DB) {
+        /* The pushed RFLAGS of a fault has RF set; entry pushes the guest's as they are. */
+        vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+    }
     /* In real-address mode no exception pushes an error code. */
     has_code = has_code && (vmread(VMCS_GUEST_CR0) & CR0_PE) != 0;
     vcpu->event = (struct vcpu_event){
@@ -96,11 +115,13 @@ void event_instruction_skip(struct vcpu *vcpu, unsigned length)
     uint64_t rip = vmread(VMCS_GUEST_RIP) + length;
     bool long_mode = (vmread(VMCS_ENTRY_CONTROLS) & ENTRY_IA32E_MODE_GUEST) != 0;
     vmwrite(VMCS_GUEST_RIP, long_mode ? rip : (uint32_t)rip);
-    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    if (state & INTERRUPTIBILITY_SHADOW) {
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~INTERRUPTIBILITY_SHADOW);
+    event_end_shadow();
+    uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+    if (rflags & RFLAGS_RF) {
+        /* EPT violations and APIC accesses save it set; a completed instruction has cleared it. */
+        vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
     }
-    if ((vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF) && !(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF)) {
+    if ((rflags & RFLAGS_TF) && !(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF)) {
         vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
                 vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
     }
@@ -148,22 +169,27 @@ static bool interrupt_deliverable(const struct vcpu *vcpu)
            !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & INTERRUPTIBILITY_SHADOW);
 }
 
-/* A waiting NMI goes in, or stays latched until its window. Returns whether the window is needed. */
-static bool prepare_nmi(struct vcpu *vcpu)
+/*
+ * A waiting NMI goes in, or stays latched until its window. Returns the window needed, or 0. A CPU may
+ * open the NMI window in spite of blocking by STI, where the NMI cannot be injected: then the interrupt
+ * window, which opens one instruction later, is the one to wait for.
+ */
+static uint32_t prepare_nmi(struct vcpu *vcpu)
 {
     if (!atomic_load_explicit(&vcpu->nmi_pending, memory_order_relaxed)) {
-        return false;
+        return 0;
     }
     if (!event_nmi_deliverable(vcpu)) {
-        return true;
+        bool sti = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & INTERRUPTIBILITY_STI;
+        return sti ? PRIMARY_INTERRUPT_WINDOW_EXITING : PRIMARY_NMI_WINDOW_EXITING;
     }
     atomic_store(&vcpu->nmi_pending, false);
     vcpu->event.info = EVENT_VALID | EVENT_TYPE_NMI | EXCEPTION_NMI;
-    return false;
+    return 0;
 }
 
 /* The same for the interrupt that the local APIC chooses. */
-static bool prepare_interrupt(struct vcpu *vcpu)
+static uint32_t prepare_interrupt(struct vcpu *vcpu)
 {
     /* With APICv active the CPU itself looks at RFLAGS.IF; if that ends in this call a window opens. */
     if (pi_has_posted(vcpu->lapic.pi)) {
@@ -176,15 +202,13 @@ static bool prepare_interrupt(struct vcpu *vcpu)
             EVENT_VALID | EVENT_TYPE_EXTERNAL_INTERRUPT | ((uint32_t)entry.inject & EVENT_VECTOR);
         vcpu->stats.injected++;
     }
-    return entry.interrupt_window;
+    return entry.interrupt_window ? PRIMARY_INTERRUPT_WINDOW_EXITING : 0;
 }
 
-static void set_windows(struct vcpu *vcpu, bool nmi, bool interrupt)
+static void set_windows(struct vcpu *vcpu, uint32_t windows)
 {
-    uint32_t controls =
-        vcpu->primary_controls & ~(PRIMARY_NMI_WINDOW_EXITING | PRIMARY_INTERRUPT_WINDOW_EXITING);
-    controls |= nmi ? PRIMARY_NMI_WINDOW_EXITING : 0;
-    controls |= interrupt ? PRIMARY_INTERRUPT_WINDOW_EXITING : 0;
+    uint32_t all = PRIMARY_NMI_WINDOW_EXITING | PRIMARY_INTERRUPT_WINDOW_EXITING;
+    uint32_t controls = (vcpu->primary_controls & ~all) | windows;
     if (controls != vcpu->primary_controls) {
         vcpu->primary_controls = controls;
         vmwrite(VMCS_PRIMARY_CONTROLS, controls);
@@ -193,9 +217,9 @@ static void set_windows(struct vcpu *vcpu, bool nmi, bool interrupt)
 
 void event_prepare(struct vcpu *vcpu)
 {
-    bool nmi_window = prepare_nmi(vcpu);
-    bool interrupt_window = prepare_interrupt(vcpu);
-    set_windows(vcpu, nmi_window, interrupt_window);
+    uint32_t windows = prepare_nmi(vcpu);
+    windows |= prepare_interrupt(vcpu);
+    set_windows(vcpu, windows);
     if (!has_event(vcpu)) {
         return;
     }

@@ -29,8 +29,11 @@ void event_instruction_done(struct vcpu *vcpu);
  */
 void event_instruction_skip(struct vcpu *vcpu, unsigned length);
 
-/* The same for an exit that gives no instruction length. */
-void event_instruction_skip(struct vcpu *vcpu, unsigned length);
+/*
+ * Delivering an exception ends the blocking by STI and MOV SS that the instruction before it began. VM
+ * entry would refuse a shadow with RFLAGS.TF set and no single step pending. Owner, VMCS current.
+ */
+void event_end_shadow(void);
 
 /* Three faults in a row: what the VM says about that. Any CPU's exit path. */
 void event_triple_fault(struct vcpu *vcpu);
@@ -62,3 +65,6 @@ void event_prepare(struct vcpu *vcpu);
 #define INTERRUPTIBILITY_STI    BIT(0)
 #define INTERRUPTIBILITY_MOV_SS BIT(1)
 #define INTERRUPTIBILITY_NMI    BIT(3)
+
+/* Pending debug exceptions */
+#define PENDING_DEBUG_BS BIT(14) /* single step */

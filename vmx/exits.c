@@ -6,6 +6,7 @@
 
 #include "arch/exception.h"
 #include "arch/interrupts.h"
+#include "arch/msr.h"
 #include "lib/log.h"
 #include "vmx/event.h"
 #include "vmx/exit_reasons.h"
@@ -35,12 +36,16 @@ static void restore_nmi_blocking(void)
             vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | INTERRUPTIBILITY_NMI);
 }
 
-/* The exit came before the exception changed DR6 and DR7 (SDM, "Architectural State Before a VM Exit"). */
+/*
+ * The exit came before the exception changed DR6, DR7 and IA32_DEBUGCTL, and its injection will not
+ * (SDM, "Architectural State Before a VM Exit", "Event Injection").
+ */
 static void update_debug_registers(void)
 {
     uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
     write_dr6((read_dr6() & ~DR6_BREAKPOINTS) | (qualification & DEBUG_QUALIFICATION_DR6));
     vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
+    vmwrite(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL) & ~(DEBUGCTL_LBR | DEBUGCTL_BTF));
 }
 
 /*
@@ -61,6 +66,7 @@ static void pass_exception(struct vcpu *vcpu, uint32_t info)
         }
         return;
     }
+    event_end_shadow();
     vcpu->event.info = info & (EVENT_VALID | EVENT_ERROR_CODE | EVENT_TYPE | EVENT_VECTOR);
     vcpu->event.error_code = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_ERROR_CODE);
     vcpu->event.instruction_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
@@ -72,6 +78,9 @@ static void exit_exception_or_nmi(struct vcpu *vcpu)
     if ((info & EVENT_TYPE) == EVENT_TYPE_NMI) {
         exception_nmi();
         return;
+    }
+    if ((info & EVENT_VECTOR) == EXCEPTION_MC) {
+        panic("machine check while VM %s ran", vcpu->vm->name);
     }
     if ((info & EVENT_NMI_UNBLOCKING_IRET) && !vcpu->delivery_interrupted) {
         restore_nmi_blocking();
@@ -108,10 +117,13 @@ static void exit_rdpmc(struct vcpu *vcpu)
     event_raise_code(vcpu, EXCEPTION_GP, 0);
 }
 
+/* A single-step trap, pending after HLT as after any instruction, ends it at once. */
 static void exit_hlt(struct vcpu *vcpu)
 {
     event_instruction_done(vcpu);
-    halt_begin(vcpu);
+    if (!(vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) & PENDING_DEBUG_BS)) {
+        halt_begin(vcpu);
+    }
 }
 
 static void exit_pause(struct vcpu *vcpu)

@@ -72,12 +72,13 @@ static void write_common(struct vcpu *vcpu, uint64_t rip)
 }
 
 /* What power-up resets and INIT leaves alone. */
-static void write_power_up(void)
+static void write_power_up(struct vcpu *vcpu)
 {
     vmwrite(VMCS_GUEST_SYSENTER_CS, 0);
     vmwrite(VMCS_GUEST_SYSENTER_ESP, 0);
     vmwrite(VMCS_GUEST_SYSENTER_EIP, 0);
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
+    cr_set(vcpu, CR0_ET | CR0_CD | CR0_NW, 0, 0);
 }
 
 static void start_boot(struct vcpu *vcpu)
@@ -105,7 +106,7 @@ void start_init(struct vcpu *vcpu)
     write_common(vcpu, 0xFFF0);
     write_segments(&(struct segment){ 0xF000, 0xFFFF0000, 0xFFFF, AR_CODE_REAL },
                    &(struct segment){ 0, 0, 0xFFFF, AR_DATA_REAL });
-    cr_set(vcpu, CR0_ET | CR0_CD | CR0_NW, 0, 0);
+    cr_set(vcpu, CR0_ET | (cr0_read() & (CR0_CD | CR0_NW)), 0, 0);
     vcpu->activity = vcpu->index == 0 ? VCPU_ACTIVE : VCPU_WAIT_FOR_SIPI;
 }
 
@@ -119,7 +120,7 @@ void start_sipi(struct vcpu *vcpu, uint8_t vector)
 
 void start_power_up(struct vcpu *vcpu)
 {
-    write_power_up();
+    write_power_up(vcpu);
     if (vcpu->index == 0) {
         start_boot(vcpu);
     } else {

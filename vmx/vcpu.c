@@ -24,8 +24,12 @@
  */
 enum { PLE_GAP = 128, PLE_WINDOW = 4096 };
 
-/* Exceptions that can recur without end while one is being delivered, and so hold the CPU for good. */
-#define INTERCEPTED_EXCEPTIONS (BIT32(EXCEPTION_DB) | BIT32(EXCEPTION_AC))
+/*
+ * #DB and #AC can recur without end while one is being delivered, and so hold the CPU for good; a
+ * machine check is the host's.
+ */
+#define INTERCEPTED_EXCEPTIONS                                                                     \
+    (BIT32(EXCEPTION_DB) | BIT32(EXCEPTION_AC) | BIT32(EXCEPTION_MC))
 
 static uint16_t new_vpid(void)
 {
