@@ -110,6 +110,15 @@ void event_raise_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error_
 
 /* --- The end of an emulated instruction ---------------------------------------------------------- */
 
+void event_iteration_done(struct vcpu *vcpu)
+{
+    if ((vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF) && !(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF)) {
+        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_DEBUG_BS);
+    }
+    vcpu->delivery_interrupted = false;
+}
+
 void event_instruction_skip(struct vcpu *vcpu, unsigned length)
 {
     uint64_t rip = vmread(VMCS_GUEST_RIP) + length;

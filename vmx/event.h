@@ -35,6 +35,9 @@ void event_instruction_skip(struct vcpu *vcpu, unsigned length);
  */
 void event_end_shadow(void);
 
+/* One iteration of a repeated instruction is done, RIP stays: #DB single step pending if RFLAGS.TF. */
+void event_iteration_done(struct vcpu *vcpu);
+
 /* Three faults in a row: what the VM says about that. Any CPU's exit path. */
 void event_triple_fault(struct vcpu *vcpu);
 

@@ -2,6 +2,7 @@
 /* IN, OUT, INS and OUTS of guests (SDM volume 3, table "Exit Qualification for I/O Instructions"). */
 #include "lib/bits.h"
 #include "lib/error.h"
+#include "vmx/cr.h"
 #include "vmx/event.h"
 #include "vmx/exits.h"
 #include "vmx/guest_memory.h"
@@ -21,6 +22,13 @@
 #define INFO_ADDRESS_SIZE 0x380ULL
 #define INFO_SEGMENT      0x38000ULL
 
+/* DR7: enable bits, and the R/W field's value for I/O */
+#define DR7_ENABLES 0xFFULL
+enum { DR7_RW_IO = 2 };
+
+/* Pending debug exceptions: a breakpoint that DR7 enables was met */
+#define PENDING_DEBUG_ENABLED BIT(12)
+
 /* Elements that one exit moves; REP goes on with the next exit, so that interrupts are not held up. */
 enum { STRING_CHUNK = 256 };
 
@@ -39,6 +47,36 @@ static const struct io_region *find_region(const struct vm *vm, uint16_t port, u
         }
     }
     return NULL;
+}
+
+/* Whether the pending I/O breakpoint of DR7's entry n covers one of the ports. */
+static bool breakpoint_hits(unsigned n, uint64_t dr7, uint16_t port, unsigned size)
+{
+    const uint64_t address[4] = { read_dr0(), read_dr1(), read_dr2(), read_dr3() };
+    static const uint8_t length_of[4] = { 1, 2, 8, 4 };
+    if ((dr7 >> (2 * n) & 3) == 0 || (dr7 >> (16 + 4 * n) & 3) != DR7_RW_IO) {
+        return false;
+    }
+    uint64_t length = length_of[dr7 >> (18 + 4 * n) & 3];
+    uint64_t first = address[n] & ~(length - 1);
+    return first < (uint64_t)port + size && port < first + length;
+}
+
+/* I/O breakpoints trap after the access (SDM volume 3, "Breakpoint Exception for I/O"). */
+static void check_breakpoints(uint16_t port, unsigned size)
+{
+    uint64_t dr7 = vmread(VMCS_GUEST_DR7);
+    if ((dr7 & DR7_ENABLES) == 0 || !(cr4_read() & CR4_DE)) {
+        return;
+    }
+    uint64_t hits = 0;
+    for (unsigned n = 0; n < 4; n++) {
+        hits |= breakpoint_hits(n, dr7, port, size) ? BIT(n) : 0;
+    }
+    if (hits != 0) {
+        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+                vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS) | hits | PENDING_DEBUG_ENABLED);
+    }
 }
 
 /* Ports of several devices, or of none, are accessed byte by byte; unclaimed ones read all ones. */
@@ -85,6 +123,7 @@ static void scalar(struct vcpu *vcpu, uint64_t qualification)
         port_out(vcpu, port, size, (uint32_t)vcpu->gpr[RAX]);
     }
     event_instruction_done(vcpu);
+    check_breakpoints(port, size);
 }
 
 /* --- INS and OUTS -------------------------------------------------------------------------------- */
@@ -152,12 +191,25 @@ static void string_failed(struct vcpu *vcpu, int error, const struct fault *faul
     }
 }
 
+/* One iteration is done while somebody debugs: it can trap like an instruction of its own. */
+static void end_iteration(struct vcpu *vcpu, const struct string_io *io)
+{
+    if ((vcpu->gpr[RCX] & io->address_mask) == 0) {
+        event_instruction_done(vcpu);
+    } else {
+        event_iteration_done(vcpu);
+    }
+    check_breakpoints(io->port, io->size);
+}
+
 static void string(struct vcpu *vcpu, uint64_t qualification)
 {
     struct string_io io;
     decode_string(&io, qualification);
     bool rep = (qualification & IO_REP) != 0;
-    int64_t step = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_DF ? -(int64_t)io.size : (int64_t)io.size;
+    uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+    bool debugged = (rflags & RFLAGS_TF) || (vmread(VMCS_GUEST_DR7) & DR7_ENABLES);
+    int64_t step = rflags & RFLAGS_DF ? -(int64_t)io.size : (int64_t)io.size;
     for (unsigned n = 0; n < STRING_CHUNK; n++) {
         if (rep && (vcpu->gpr[RCX] & io.address_mask) == 0) {
             event_instruction_done(vcpu);
@@ -172,9 +224,14 @@ static void string(struct vcpu *vcpu, uint64_t qualification)
         advance(vcpu, &io, io.pointer, step);
         if (!rep) {
             event_instruction_done(vcpu);
+            check_breakpoints(io.port, io.size);
             return;
         }
         advance(vcpu, &io, RCX, -1);
+        if (debugged) {
+            end_iteration(vcpu, &io);
+            return;
+        }
     }
 }
 
