@@ -20,6 +20,7 @@
 #include "lib/string.h"
 #include "vmx/apic_port.h"
 #include "vmx/capabilities.h"
+#include "vmx/event.h"
 #include "vmx/msr_bitmap.h"
 #include "vmx/schedule.h"
 #include "vmx/vcpu.h"
@@ -67,7 +68,7 @@ void apic_port_notify(struct lapic *lapic)
 void apic_port_nmi(struct lapic *lapic)
 {
     struct vcpu *vcpu = vcpu_of_lapic(lapic);
-    atomic_store(&vcpu->nmi_pending, true);
+    event_post_nmi(vcpu);
     poke(vcpu, VECTOR_KICK);
 }
 

@@ -178,6 +178,29 @@ static bool interrupt_deliverable(const struct vcpu *vcpu)
            !(vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & INTERRUPTIBILITY_SHADOW);
 }
 
+void event_post_nmi(struct vcpu *vcpu)
+{
+    uint32_t count = atomic_load(&vcpu->nmi_pending);
+    while (count < 2 && !atomic_compare_exchange_weak(&vcpu->nmi_pending, &count, count + 1)) {
+    }
+}
+
+/* In its NMI handler, or about to enter it, a CPU latches one NMI. */
+static void limit_nmis(struct vcpu *vcpu)
+{
+    bool entering = has_event(vcpu) && (vcpu->event.info & EVENT_TYPE) == EVENT_TYPE_NMI;
+    if (entering || (vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & INTERRUPTIBILITY_NMI)) {
+        uint32_t two = 2;
+        atomic_compare_exchange_strong(&vcpu->nmi_pending, &two, 1);
+    }
+}
+
+static uint32_t nmi_window(void)
+{
+    bool sti = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & INTERRUPTIBILITY_STI;
+    return sti ? PRIMARY_INTERRUPT_WINDOW_EXITING : PRIMARY_NMI_WINDOW_EXITING;
+}
+
 /*
  * A waiting NMI goes in, or stays latched until its window. Returns the window needed, or 0. A CPU may
  * open the NMI window in spite of blocking by STI, where the NMI cannot be injected: then the interrupt
@@ -185,16 +208,16 @@ static bool interrupt_deliverable(const struct vcpu *vcpu)
  */
 static uint32_t prepare_nmi(struct vcpu *vcpu)
 {
-    if (!atomic_load_explicit(&vcpu->nmi_pending, memory_order_relaxed)) {
+    if (atomic_load_explicit(&vcpu->nmi_pending, memory_order_relaxed) == 0) {
         return 0;
     }
+    limit_nmis(vcpu);
     if (!event_nmi_deliverable(vcpu)) {
-        bool sti = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) & INTERRUPTIBILITY_STI;
-        return sti ? PRIMARY_INTERRUPT_WINDOW_EXITING : PRIMARY_NMI_WINDOW_EXITING;
+        return nmi_window();
     }
-    atomic_store(&vcpu->nmi_pending, false);
     vcpu->event.info = EVENT_VALID | EVENT_TYPE_NMI | EXCEPTION_NMI;
-    return 0;
+    /* The window for a second one opens when the handler of this one has ended. */
+    return atomic_fetch_sub(&vcpu->nmi_pending, 1) > 1 ? PRIMARY_NMI_WINDOW_EXITING : 0;
 }
 
 /* The same for the interrupt that the local APIC chooses. */

@@ -51,6 +51,12 @@ void event_collect(struct vcpu *vcpu);
 bool event_nmi_deliverable(const struct vcpu *vcpu);
 void event_prepare(struct vcpu *vcpu);
 
+/*
+ * An NMI for the vCPU. A running CPU takes an NMI at once and latches one more until its handler's IRET,
+ * so up to two wait here, one while the guest is in its handler; more are lost. Any CPU; then kick.
+ */
+void event_post_nmi(struct vcpu *vcpu);
+
 /* VM-entry interruption-information field, and the same format elsewhere. */
 #define EVENT_VECTOR                             0xFFU
 #define EVENT_TYPE                               0x700U

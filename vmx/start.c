@@ -107,14 +107,14 @@ void start_init(struct vcpu *vcpu)
     write_segments(&(struct segment){ 0xF000, 0xFFFF0000, 0xFFFF, AR_CODE_REAL },
                    &(struct segment){ 0, 0, 0xFFFF, AR_DATA_REAL });
     cr_set(vcpu, CR0_ET | (cr0_read() & (CR0_CD | CR0_NW)), 0, 0);
-    atomic_store(&vcpu->nmi_pending, false);
+    atomic_store(&vcpu->nmi_pending, 0);
     vcpu->activity = vcpu->index == 0 ? VCPU_ACTIVE : VCPU_WAIT_FOR_SIPI;
 }
 
 void start_sipi(struct vcpu *vcpu, uint8_t vector)
 {
     /* The wait-for-SIPI state blocks NMIs, and the processor starts without one. */
-    atomic_store(&vcpu->nmi_pending, false);
+    atomic_store(&vcpu->nmi_pending, 0);
     struct segment code = { (uint16_t)(vector << 8), (uint64_t)vector << 12, 0xFFFF, AR_CODE_REAL };
     write_segment(SEGMENT_CS, &code);
     vmwrite(VMCS_GUEST_RIP, 0);

@@ -72,7 +72,7 @@ void vcpu_set_boot_state(struct vcpu *vcpu, const struct vcpu_boot_state *state)
 
 void vcpu_reset(struct vcpu *vcpu)
 {
-    atomic_store(&vcpu->nmi_pending, false);
+    atomic_store(&vcpu->nmi_pending, 0);
     xstate_reset(vcpu->xstate);
     msr_reset(vcpu->msrs);
     lapic_reset(&vcpu->lapic, false);

@@ -72,7 +72,7 @@ struct vcpu {
 
     /* Any CPU. */
     _Atomic uint32_t mode;    /* enum vcpu_mode */
-    _Atomic bool nmi_pending; /* one NMI latched */
+    _Atomic uint32_t nmi_pending; /* NMIs that wait: 0 to 2 (event_post_nmi) */
     _Atomic bool parked;      /* counted as stopped for the end or a reset of its VM */
     struct cpu *home;         /* the CPU that runs it; fixed by vm_start */
 
