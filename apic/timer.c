@@ -214,4 +214,5 @@ void lapic_set_tsc_offset(struct lapic *lapic, int64_t offset)
     if (timer->armed && timer_mode(timer) == APIC_TIMER_TSC_DEADLINE) {
         timer->expiry = deadline_to_host(lapic, timer->deadline);
     }
+    lapic_timer_poll(lapic, apic_port_tsc());
 }

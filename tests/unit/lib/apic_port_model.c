@@ -5,6 +5,7 @@
  */
 #include "tests/unit/lib/apic_port_model.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,7 +197,8 @@ void apic_port_log(struct lapic *lapic, const char *text, uint64_t value)
 
 void model_start(const struct apic_features *features, unsigned vcpus)
 {
-    memset(&model, 0, sizeof(model));
+    memset(&model, 0, offsetof(struct model, vcpu));
+    memset(model.vcpu, 0, vcpus * sizeof(model.vcpu[0]));
     model.tsc = 1000000;
     apic_vm_init(&model.vm, features);
     for (unsigned i = 0; i < vcpus; i++) {
@@ -272,6 +274,13 @@ void model_write_tpr(unsigned index, uint8_t value)
     } else if (value >> 4 < vcpu->tpr_threshold) {
         lapic_tpr_below_threshold(&vcpu->lapic);
     }
+}
+
+void model_self_ipi(unsigned index, uint8_t vector)
+{
+    struct model_vcpu *vcpu = &model.vcpu[index];
+    set_bit(vcpu, APIC_IRR, vector, true);
+    vcpu->rvi = vector > vcpu->rvi ? vector : vcpu->rvi;
 }
 
 int model_highest(unsigned index, uint32_t bank)

@@ -67,6 +67,9 @@ void model_eoi(unsigned index);
 /* The guest writes TPR: virtualized by the CPU with APICv active or a TPR shadow. */
 void model_write_tpr(unsigned index, uint8_t value);
 
+/* Self-IPI virtualization of a legal vector. */
+void model_self_ipi(unsigned index, uint8_t vector);
+
 /* Highest vector of a bank in the page, or -1. */
 int model_highest(unsigned index, uint32_t bank);
 

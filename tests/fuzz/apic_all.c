@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Fuzzes everything in apic/ together, APICv switched at run time included, against the slow reference. */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c apic/lapic.c */
+/* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
+/* links: tests/unit/lib/apic_port_model.c tests/unit/lib/apic_guest.c */
+/* links: tests/unit/lib/apic_differential.c tests/unit/lib/apic_reference.c */
+#include "tests/unit/lib/apic_differential.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 1) {
+        differential_run(data[0] % WORLD_COUNT, OPERATIONS_ALL, data + 1, size - 1);
+    }
+    return 0;
+}

@@ -1,0 +1,765 @@
+/* SPDX-License-Identifier: MIT */
+/* The slow reference of tests/unit/lib/apic_reference.h. */
+#include "tests/unit/lib/apic_reference.h"
+
+#include <string.h>
+
+enum { OFF, XAPIC, X2APIC };
+enum { CMCI, TIMER, THERMAL, PMI, LINT0, LINT1, ERROR };
+
+static int mode(const struct ref_lapic *apic)
+{
+    if ((apic->base & 0x800) == 0) {
+        return OFF;
+    }
+    return (apic->base & 0x400) != 0 ? X2APIC : XAPIC;
+}
+
+static bool enabled(const struct ref_lapic *apic)
+{
+    return mode(apic) != OFF && (apic->svr & 0x100) != 0;
+}
+
+static int highest(const bool *bits)
+{
+    for (int vector = 255; vector >= 0; vector--) {
+        if (bits[vector]) {
+            return vector;
+        }
+    }
+    return -1;
+}
+
+static uint32_t word(const bool *bits, unsigned index)
+{
+    uint32_t value = 0;
+    for (unsigned bit = 0; bit < 32; bit++) {
+        value |= (uint32_t)bits[index * 32 + bit] << bit;
+    }
+    return value;
+}
+
+static uint32_t ppr(const struct ref_lapic *apic)
+{
+    int service = highest(apic->isr);
+    uint32_t class = service < 0 ? 0 : (uint32_t)service / 16 * 16;
+    return apic->tpr / 16 * 16 >= class ? apic->tpr : class;
+}
+
+/* --- Interrupts ------------------------------------------------------------------------------- */
+
+static bool accept(struct ref_lapic *apic, unsigned vector, bool level);
+
+static void error(struct ref_lapic *apic, uint32_t bit)
+{
+    bool news = (apic->errors & bit) == 0;
+    apic->errors |= bit;
+    if (news && (apic->lvt[ERROR] & 0x10000) == 0) {
+        accept(apic, apic->lvt[ERROR] & 0xFF, false);
+    }
+}
+
+static bool accept(struct ref_lapic *apic, unsigned vector, bool level)
+{
+    if (!enabled(apic)) {
+        return false;
+    }
+    if (vector < 16) {
+        error(apic, 0x40);
+        return false;
+    }
+    apic->irr[vector] = true;
+    apic->tmr[vector] = level;
+    return true;
+}
+
+struct message {
+    uint32_t destination;
+    bool logical, wide, level, assert;
+    unsigned mode, vector;
+};
+
+static bool takes(struct ref_lapic *apic, const struct message *message)
+{
+    switch (message->mode) {
+    case 0:
+    case 1:
+        return accept(apic, message->vector, message->level);
+    case 4:
+        apic->nmis++;
+        return true;
+    case 5:
+        if (message->level && !message->assert) {
+            return false;
+        }
+        apic->init = true;
+        apic->sipi = false;
+        return true;
+    case 6:
+        if (!apic->sipi) {
+            apic->sipi = true;
+            apic->sipi_vector = (uint8_t)message->vector;
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool named(const struct ref_lapic *apic, const struct message *message)
+{
+    uint32_t to = message->destination;
+    if (mode(apic) == OFF) {
+        return false;
+    }
+    if (to == (message->wide ? 0xFFFFFFFF : 0xFF)) {
+        return true;
+    }
+    if (!message->logical) {
+        return to == (mode(apic) == X2APIC ? apic->id : apic->id >> 24);
+    }
+    if (mode(apic) == X2APIC) {
+        return apic->ldr >> 16 == to >> 16 && (apic->ldr & to & 0xFFFF) != 0;
+    }
+    if (to > 0xFF) {
+        return false;
+    }
+    if (apic->dfr >> 28 == 0xF) {
+        return (apic->ldr >> 24 & to) != 0;
+    }
+    return apic->dfr >> 28 == 0 && apic->ldr >> 28 == to >> 4 && (apic->ldr >> 24 & to & 0xF) != 0;
+}
+
+/* From the one after the last winner on, the first with the lowest PPR. */
+static bool lowest_priority(struct ref *ref, const bool *candidates, const struct message *message)
+{
+    int winner = -1;
+    for (unsigned i = 1; i <= REF_VCPUS; i++) {
+        unsigned at = (ref->arbitration + i) % REF_VCPUS;
+        if (candidates[at] && enabled(&ref->lapic[at]) &&
+            (winner < 0 || ppr(&ref->lapic[at]) < ppr(&ref->lapic[winner]))) {
+            winner = (int)at;
+        }
+    }
+    if (winner < 0) {
+        return false;
+    }
+    ref->arbitration = (unsigned)winner;
+    return takes(&ref->lapic[winner], message);
+}
+
+static bool deliver(struct ref *ref, const bool *candidates, const struct message *message)
+{
+    bool taken = false;
+    if (message->mode == 1) {
+        return lowest_priority(ref, candidates, message);
+    }
+    for (unsigned i = 0; i < REF_VCPUS; i++) {
+        if (candidates[i]) {
+            taken |= takes(&ref->lapic[i], message);
+        }
+    }
+    return taken;
+}
+
+static bool send(struct ref *ref, const struct message *message)
+{
+    bool candidates[REF_VCPUS];
+    for (unsigned i = 0; i < REF_VCPUS; i++) {
+        candidates[i] = named(&ref->lapic[i], message);
+    }
+    return deliver(ref, candidates, message);
+}
+
+static void ipi(struct ref *ref, unsigned from, uint32_t icr, uint32_t destination)
+{
+    struct ref_lapic *apic = &ref->lapic[from];
+    unsigned shorthand = icr >> 18 & 3;
+    struct message message = { .destination = destination,
+                               .wide = mode(apic) == X2APIC,
+                               .logical = (icr >> 11 & 1) != 0,
+                               .mode = icr >> 8 & 7,
+                               .vector = icr & 0xFF,
+                               .level = (icr >> 15 & 1) != 0,
+                               .assert = (icr >> 14 & 1) != 0 };
+    bool candidates[REF_VCPUS];
+
+    if (message.mode == 3 || message.mode == 7) {
+        return;
+    }
+    if (message.mode < 2) {
+        message.level = false;
+        if (message.vector < 16) {
+            error(apic, 0x20);
+        }
+    }
+    for (unsigned i = 0; i < REF_VCPUS; i++) {
+        candidates[i] = shorthand == 0   ? named(&ref->lapic[i], &message)
+                        : shorthand == 1 ? i == from
+                        : shorthand == 2 ? true
+                                         : i != from;
+        candidates[i] = candidates[i] && mode(&ref->lapic[i]) != OFF;
+    }
+    deliver(ref, candidates, &message);
+}
+
+int ref_take_interrupt(struct ref *ref, unsigned cpu)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+    int vector = highest(apic->irr);
+    if (vector < 0 || !apic->interrupts_enabled || vector / 16 <= (int)ppr(apic) / 16) {
+        return -1;
+    }
+    apic->irr[vector] = false;
+    apic->isr[vector] = true;
+    return vector;
+}
+
+/* --- The I/O APIC ----------------------------------------------------------------------------- */
+
+static bool has_eoi(const struct ref_pin *pin)
+{
+    return pin->level && pin->mode < 2;
+}
+
+static void fire(struct ref *ref, struct ref_pin *pin)
+{
+    struct message message = { .destination = pin->destination,
+                               .logical = pin->logical,
+                               .mode = pin->mode,
+                               .vector = pin->vector,
+                               .level = has_eoi(pin),
+                               .assert = true };
+    if (pin->masked || (has_eoi(pin) && pin->remote_irr)) {
+        return;
+    }
+    if (send(ref, &message) && has_eoi(pin)) {
+        pin->remote_irr = true;
+    }
+}
+
+static void look_again(struct ref *ref, struct ref_pin *pin)
+{
+    if (pin->asserted && has_eoi(pin)) {
+        fire(ref, pin);
+    }
+}
+
+void ref_line(struct ref *ref, unsigned number, bool asserted)
+{
+    struct ref_pin *pin = &ref->pin[number];
+    bool was = pin->asserted;
+    pin->asserted = asserted;
+    if (asserted && !was) {
+        fire(ref, pin);
+    }
+}
+
+static void ioapic_eoi(struct ref *ref, unsigned vector)
+{
+    for (unsigned i = 0; i < REF_PINS; i++) {
+        struct ref_pin *pin = &ref->pin[i];
+        if (pin->remote_irr && pin->vector == vector) {
+            pin->remote_irr = false;
+            look_again(ref, pin);
+        }
+    }
+}
+
+static uint32_t pin_low(const struct ref_pin *pin)
+{
+    return pin->vector | (uint32_t)pin->mode << 8 | (uint32_t)pin->logical << 11 |
+           (uint32_t)pin->polarity << 13 | (uint32_t)pin->remote_irr << 14 |
+           (uint32_t)pin->level << 15 | (uint32_t)pin->masked << 16;
+}
+
+static void set_pin_low(struct ref *ref, struct ref_pin *pin, uint32_t value)
+{
+    pin->vector = (uint8_t)value;
+    pin->mode = value >> 8 & 7;
+    pin->logical = (value >> 11 & 1) != 0;
+    pin->polarity = (value >> 13 & 1) != 0;
+    pin->level = (value >> 15 & 1) != 0;
+    pin->masked = (value >> 16 & 1) != 0;
+    pin->remote_irr = pin->remote_irr && pin->level;
+    look_again(ref, pin);
+}
+
+uint32_t ref_ioapic_read(struct ref *ref, uint32_t offset)
+{
+    uint32_t index = ref->ioapic_select;
+    if (offset == 0) {
+        return index;
+    }
+    if (offset != 0x10) {
+        return 0;
+    }
+    if (index >= 0x10 && index < 0x40) {
+        const struct ref_pin *pin = &ref->pin[(index - 0x10) / 2];
+        return index % 2 != 0 ? (uint32_t)pin->destination << 24 : pin_low(pin);
+    }
+    return index == 1 ? 0x00170020 : index == 0 || index == 2 ? ref->ioapic_id : 0;
+}
+
+void ref_ioapic_write(struct ref *ref, uint32_t offset, uint32_t value)
+{
+    uint32_t index = ref->ioapic_select;
+    if (offset == 0) {
+        ref->ioapic_select = value & 0xFF;
+    } else if (offset == 0x40) {
+        ioapic_eoi(ref, value & 0xFF);
+    } else if (offset == 0x10 && index >= 0x10 && index < 0x40) {
+        struct ref_pin *pin = &ref->pin[(index - 0x10) / 2];
+        if (index % 2 != 0) {
+            pin->destination = (uint8_t)(value >> 24);
+            look_again(ref, pin);
+        } else {
+            set_pin_low(ref, pin, value);
+        }
+    } else if (offset == 0x10 && index == 0) {
+        ref->ioapic_id = value & 0x0F000000;
+    }
+}
+
+void ref_msi(struct ref *ref, uint32_t address, uint32_t data)
+{
+    struct message message = { .destination = address >> 12 & 0xFF,
+                               .logical = (address >> 2 & 1) != 0,
+                               .mode = data >> 8 & 7,
+                               .vector = data & 0xFF,
+                               .level = (data >> 15 & 1) != 0,
+                               .assert = (data >> 14 & 1) != 0 };
+    if (address >> 20 != 0xFEE || (message.level && !message.assert)) {
+        return;
+    }
+    if (message.mode == 0 && message.logical && (address >> 3 & 1) != 0) {
+        message.mode = 1;
+    }
+    send(ref, &message);
+}
+
+/* --- Timer ------------------------------------------------------------------------------------ */
+
+static unsigned timer_mode(const struct ref_lapic *apic)
+{
+    return apic->lvt[TIMER] >> 17 & 3;
+}
+
+static void timer_fires(struct ref_lapic *apic)
+{
+    if ((apic->lvt[TIMER] & 0x10000) == 0) {
+        accept(apic, apic->lvt[TIMER] & 0xFF, false);
+    }
+}
+
+static void check_deadline(struct ref *ref, struct ref_lapic *apic)
+{
+    if (apic->deadline != 0 && ref->tsc + (uint64_t)apic->tsc_offset >= apic->deadline) {
+        apic->deadline = 0;
+        timer_fires(apic);
+    }
+}
+
+static void timer_step(struct ref *ref, struct ref_lapic *apic)
+{
+    check_deadline(ref, apic);
+    if (apic->count == 0) {
+        return;
+    }
+    apic->phase += REF_TIME_STEP;
+    if (apic->phase < apic->divide * REF_TICKS_PER_COUNT) {
+        return;
+    }
+    apic->phase = 0;
+    apic->count--;
+    if (apic->count == 0) {
+        timer_fires(apic);
+        apic->count = timer_mode(apic) == 1 ? apic->initial : 0;
+    }
+}
+
+void ref_pass_time(struct ref *ref, unsigned steps)
+{
+    for (; steps > 0; steps--) {
+        ref->tsc += REF_TIME_STEP;
+        for (unsigned i = 0; i < REF_VCPUS; i++) {
+            timer_step(ref, &ref->lapic[i]);
+        }
+    }
+}
+
+void ref_set_tsc_offset(struct ref *ref, unsigned cpu, int64_t offset)
+{
+    ref->lapic[cpu].tsc_offset = offset;
+    check_deadline(ref, &ref->lapic[cpu]);
+}
+
+static void set_lvt_timer(struct ref_lapic *apic, uint32_t value)
+{
+    unsigned old = timer_mode(apic);
+    apic->lvt[TIMER] = value;
+    if (old != timer_mode(apic) && (old > 1 || timer_mode(apic) > 1)) {
+        apic->count = apic->initial = 0;
+        apic->deadline = 0;
+    }
+}
+
+static void set_initial(struct ref_lapic *apic, uint32_t value)
+{
+    if (timer_mode(apic) > 1) {
+        return;
+    }
+    apic->initial = apic->count = value;
+    apic->phase = 0;
+}
+
+/* --- Registers -------------------------------------------------------------------------------- */
+
+static const struct {
+    uint32_t offset, bits;
+} lvts[7] = {
+    { 0x2F0, 0x107FF }, { 0x320, 0x700FF }, { 0x330, 0x107FF }, { 0x340, 0x107FF },
+    { 0x350, 0x1A7FF }, { 0x360, 0x1A7FF }, { 0x370, 0x100FF },
+};
+
+static int lvt_at(uint32_t offset)
+{
+    for (int i = 0; i < 7; i++) {
+        if (lvts[i].offset == offset) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void set_lvt(struct ref_lapic *apic, int index, uint32_t value)
+{
+    value &= lvts[index].bits;
+    if ((apic->svr & 0x100) == 0) {
+        value |= 0x10000;
+    }
+    if (index == TIMER) {
+        set_lvt_timer(apic, value);
+    } else {
+        apic->lvt[index] = value;
+    }
+}
+
+static uint32_t divide_register(const struct ref_lapic *apic)
+{
+    static const uint32_t codes[8] = { 0xB, 0x0, 0x1, 0x2, 0x3, 0x8, 0x9, 0xA };
+    for (unsigned i = 0; i < 8; i++) {
+        if (apic->divide == 1U << i) {
+            return codes[i];
+        }
+    }
+    return 0;
+}
+
+static void set_divide(struct ref_lapic *apic, uint32_t value)
+{
+    static const uint32_t divisors[16] = {
+        2, 4, 8, 16, 2, 4, 8, 16, 32, 64, 128, 1, 32, 64, 128, 1
+    };
+    apic->divide = divisors[value & 0xB];
+}
+
+void ref_reset(struct ref *ref, unsigned cpu, bool init)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+    struct ref_lapic old = *apic;
+    bool keep = init && (old.base & 0xC00) == 0x800;
+
+    memset(apic, 0, sizeof(*apic));
+    apic->base = init ? old.base : (0xFEE00800U | (cpu == 0 ? 0x100U : 0));
+    apic->nmis = old.nmis;
+    apic->tsc_offset = old.tsc_offset;
+    apic->interrupts_enabled = old.interrupts_enabled;
+    apic->init = init && old.init;
+    apic->sipi = init && old.sipi;
+    apic->sipi_vector = old.sipi_vector;
+    apic->id = keep ? old.id : mode(apic) == X2APIC ? cpu : cpu << 24;
+    apic->ldr = mode(apic) == X2APIC ? 1U << cpu : 0;
+    apic->dfr = 0xFFFFFFFF;
+    apic->svr = 0xFF;
+    apic->divide = 2;
+    for (unsigned i = 0; i < 7; i++) {
+        apic->lvt[i] = 0x10000;
+    }
+}
+
+void ref_start(struct ref *ref)
+{
+    memset(ref, 0, sizeof(*ref));
+    for (unsigned i = 0; i < REF_VCPUS; i++) {
+        ref_reset(ref, i, false);
+        ref->lapic[i].interrupts_enabled = true;
+    }
+    for (unsigned i = 0; i < REF_PINS; i++) {
+        ref->pin[i].masked = true;
+    }
+}
+
+static int write_base(struct ref *ref, unsigned cpu, uint64_t value)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+    int from = mode(apic);
+    bool en = (value & 0x800) != 0, extd = (value & 0x400) != 0;
+
+    if ((value & 0xFFFFFFFF000002FF) != 0 || (extd && !en) || (extd && from == OFF) ||
+        (en && !extd && from == X2APIC)) {
+        return REF_GP;
+    }
+    apic->base = value;
+    if (mode(apic) == from) {
+        return 0;
+    }
+    if (mode(apic) == X2APIC) {
+        apic->id = cpu;
+        apic->ldr = 1U << cpu;
+        apic->icr &= 0xFFFFFFFF;
+        return 0;
+    }
+    /* Off and on again is a reset that keeps base and pending events. */
+    struct ref_lapic old = *apic;
+    ref_reset(ref, cpu, false);
+    apic->base = value;
+    apic->init = old.init;
+    apic->sipi = old.sipi;
+    apic->sipi_vector = old.sipi_vector;
+    return 0;
+}
+
+static void eoi(struct ref *ref, struct ref_lapic *apic)
+{
+    int vector = highest(apic->isr);
+    if (vector < 0) {
+        return;
+    }
+    apic->isr[vector] = false;
+    if (apic->tmr[vector] && (apic->svr & 0x1000) == 0) {
+        ioapic_eoi(ref, (unsigned)vector);
+    }
+}
+
+static void set_svr(struct ref *ref, struct ref_lapic *apic, uint32_t value)
+{
+    bool was = (apic->svr & 0x100) != 0;
+    apic->svr = value & 0x11FF;
+    if (was && (apic->svr & 0x100) == 0) {
+        for (unsigned i = 0; i < 7; i++) {
+            apic->lvt[i] |= 0x10000;
+        }
+    }
+    if (!was && (apic->svr & 0x100) != 0) {
+        for (unsigned i = 0; i < REF_PINS; i++) {
+            look_again(ref, &ref->pin[i]);
+        }
+    }
+}
+
+/* Registers that both modes have, and the same bits in each. */
+static uint32_t read_common(const struct ref_lapic *apic, uint32_t offset)
+{
+    if (offset >= 0x100 && offset < 0x180) {
+        return word(apic->isr, (offset - 0x100) / 16);
+    }
+    if (offset >= 0x180 && offset < 0x200) {
+        return word(apic->tmr, (offset - 0x180) / 16);
+    }
+    if (offset >= 0x200 && offset < 0x280) {
+        return word(apic->irr, (offset - 0x200) / 16);
+    }
+    if (lvt_at(offset) >= 0) {
+        return apic->lvt[lvt_at(offset)];
+    }
+    switch (offset) {
+    case 0x20:
+        return apic->id;
+    case 0x30:
+        return 0x01060015;
+    case 0x80:
+        return apic->tpr;
+    case 0xA0:
+        return ppr(apic);
+    case 0xD0:
+        return apic->ldr;
+    case 0xF0:
+        return apic->svr;
+    case 0x280:
+        return apic->esr;
+    case 0x380:
+        return apic->initial;
+    case 0x390:
+        return apic->count;
+    case 0x3E0:
+        return divide_register(apic);
+    default:
+        return 0;
+    }
+}
+
+static void write_common(struct ref *ref, struct ref_lapic *apic, uint32_t offset, uint32_t value)
+{
+    if (lvt_at(offset) >= 0) {
+        set_lvt(apic, lvt_at(offset), value);
+        return;
+    }
+    switch (offset) {
+    case 0x80:
+        apic->tpr = value & 0xFF;
+        break;
+    case 0xB0:
+        eoi(ref, apic);
+        break;
+    case 0xF0:
+        set_svr(ref, apic, value);
+        break;
+    case 0x280:
+        apic->esr = apic->errors;
+        apic->errors = 0;
+        break;
+    case 0x380:
+        set_initial(apic, value);
+        break;
+    case 0x3E0:
+        set_divide(apic, value);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool exists(uint32_t offset)
+{
+    return offset == 0x20 || offset == 0x30 || (offset >= 0x80 && offset <= 0x280) ||
+           (offset >= 0x2F0 && offset <= 0x390) || offset == 0x3E0;
+}
+
+uint32_t ref_mmio_read(struct ref *ref, unsigned cpu, uint32_t offset)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+    if (!exists(offset)) {
+        error(apic, 0x80);
+        return 0;
+    }
+    switch (offset) {
+    case 0xE0:
+        return apic->dfr;
+    case 0x300:
+        return (uint32_t)apic->icr;
+    case 0x310:
+        return (uint32_t)(apic->icr >> 32);
+    default:
+        return read_common(apic, offset);
+    }
+}
+
+void ref_mmio_write(struct ref *ref, unsigned cpu, uint32_t offset, uint32_t value)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+    if (!exists(offset)) {
+        error(apic, 0x80);
+        return;
+    }
+    switch (offset) {
+    case 0x20:
+        apic->id = value & 0xFF000000;
+        break;
+    case 0xD0:
+        apic->ldr = value & 0xFF000000;
+        break;
+    case 0xE0:
+        apic->dfr = value | 0x0FFFFFFF;
+        break;
+    case 0x300:
+        apic->icr = (apic->icr & 0xFFFFFFFF00000000) | (value & 0xCCFFF);
+        ipi(ref, cpu, (uint32_t)apic->icr, (uint32_t)(apic->icr >> 56));
+        break;
+    case 0x310:
+        apic->icr = (uint64_t)(value & 0xFF000000) << 32 | (uint32_t)apic->icr;
+        break;
+    default:
+        write_common(ref, apic, offset, value);
+        break;
+    }
+}
+
+/* Bits that must be 0 in a WRMSR; -1: the register does not exist for writing. */
+static int64_t reserved(uint32_t msr)
+{
+    switch (msr) {
+    case 0x808:
+    case 0x83F:
+        return 0xFFFFFF00;
+    case 0x80B:
+    case 0x828:
+        return 0xFFFFFFFF;
+    case 0x80F:
+        return 0xFFFFEE00;
+    case 0x82F:
+    case 0x833:
+    case 0x834:
+        return 0xFFFEE800;
+    case 0x830:
+        return 0xFFF32000;
+    case 0x832:
+        return 0xFFF8EF00;
+    case 0x835:
+    case 0x836:
+        return 0xFFFE0800;
+    case 0x837:
+        return 0xFFFEEF00;
+    case 0x838:
+        return 0;
+    case 0x83E:
+        return 0xFFFFFFF4;
+    default:
+        return -1;
+    }
+}
+
+int ref_msr_read(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t *value)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+    uint32_t offset = (msr - 0x800) * 16;
+
+    if (msr == 0x1B || msr == 0x6E0) {
+        check_deadline(ref, apic);
+        *value = msr == 0x1B ? apic->base : apic->deadline;
+        return 0;
+    }
+    if (msr < 0x800 || msr > 0x8FF || mode(apic) != X2APIC || !exists(offset) || offset == 0x90 ||
+        offset == 0xB0 || offset == 0xC0 || offset == 0xE0 || offset == 0x310) {
+        return REF_GP;
+    }
+    *value = offset == 0x300 ? apic->icr : read_common(apic, offset);
+    return 0;
+}
+
+int ref_msr_write(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t value)
+{
+    struct ref_lapic *apic = &ref->lapic[cpu];
+
+    if (msr == 0x1B) {
+        return write_base(ref, cpu, value);
+    }
+    if (msr == 0x6E0) {
+        apic->deadline = timer_mode(apic) == 2 ? value : 0;
+        check_deadline(ref, apic);
+        return 0;
+    }
+    if (mode(apic) != X2APIC || reserved(msr) < 0 || (value & (uint64_t)reserved(msr)) != 0 ||
+        (msr != 0x830 && value >> 32 != 0)) {
+        return REF_GP;
+    }
+    if (msr == 0x830) {
+        apic->icr = value & ~0x1000ULL;
+        ipi(ref, cpu, (uint32_t)apic->icr, (uint32_t)(apic->icr >> 32));
+    } else if (msr == 0x83F) {
+        ipi(ref, cpu, 0x40000 | (uint32_t)value, 0);
+    } else {
+        write_common(ref, apic, (msr - 0x800) * 16, (uint32_t)value);
+    }
+    return 0;
+}
