@@ -11,7 +11,7 @@ static const struct {
     uint32_t offset, value;
 } reset_values[] = {
     { APIC_ID, 0x01000000 },
-    { APIC_VERSION, 0x01060015 },
+    { APIC_VERSION, 0x01060014 },
     { APIC_TPR, 0 },
     { APIC_APR, 0 },
     { APIC_PPR, 0 },
@@ -64,7 +64,7 @@ static void test_no_cmci_without_the_feature(void **state)
     struct apic_features features = model_all_features;
     features.cmci = false;
     model_start(&features, 1);
-    assert_int_equal(mmio_get(0, APIC_VERSION), 0x01050015);
+    assert_int_equal(mmio_get(0, APIC_VERSION), 0x01050014);
     assert_int_equal(mmio_get(0, APIC_LVT_CMCI), 0);
     mmio_set(0, APIC_LVT_CMCI, 0xF0);
     assert_int_equal(mmio_get(0, APIC_LVT_CMCI), 0);
@@ -81,7 +81,7 @@ static const struct {
     uint32_t offset, kept;
 } writable[] = {
     { APIC_ID, 0xFF000000 },
-    { APIC_VERSION, 0x01060015 },
+    { APIC_VERSION, 0x01060014 },
     { APIC_TPR, 0xFF },
     { APIC_APR, 0 },
     { APIC_PPR, 0xFF },
@@ -158,7 +158,7 @@ static void test_accesses_of_other_sizes(void **state)
     lapic = lapic_of(0);
     assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 2, 1), 0x06);
     assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 2, 2), 0x0106);
-    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION, 8), 0x01060015);
+    assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION, 8), 0x01060014);
     assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 3, 2), 0);
     assert_int_equal(lapic_mmio_read(lapic, APIC_VERSION + 4, 4), 0);
     lapic_mmio_write(lapic, APIC_ICR2 + 3, 1, 0x5A);

@@ -577,7 +577,7 @@ static uint32_t read_common(const struct ref_lapic *apic, uint32_t offset)
     case 0x20:
         return apic->id;
     case 0x30:
-        return 0x01060015;
+        return 0x01060014;
     case 0x80:
         return apic->tpr;
     case 0xA0:
