@@ -3,7 +3,7 @@
 
 A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), cpus=N, mem=MiB, model=CPU, timeout=S,
-cmdline='WORDS'.
+cmdline='WORDS', elsewhere (no row here: other rows use it).
 """
 import difflib
 import re
@@ -35,9 +35,8 @@ def compare(variant, bare, guest):
             raise Failure(f"under Rivet ({variant or 'APICv'}) differs from bare: {line}")
 
 
-def guest_row(source):
-    """One guest."""
-    given = settings(source)
+def guest_row(source, given):
+    """One guest with its settings."""
     timeout = int(given.get("timeout", 60))
     cpus, memory = given.get("cpus", "1"), int(given.get("mem", 64))
     line = given.get("cmdline", "")
@@ -63,4 +62,5 @@ def guest_row(source):
 
 def rows():
     """One row for each guest."""
-    return [guest_row(path) for path in sorted((ROOT / "tests" / "guests").glob("*.c"))]
+    sources = [(path, settings(path)) for path in sorted((ROOT / "tests" / "guests").glob("*.c"))]
+    return [guest_row(path, given) for path, given in sources if "elsewhere" not in given]

@@ -24,10 +24,12 @@ class Row:
 
 
 class Run:
-    """What a row's body works with: the build folder, and a log that keeps all output."""
+    """What a row's body works with: the build folder, a log that keeps all output, and `notes`,
+    lines that are printed with the result."""
 
     def __init__(self, build, name):
         self.build = pathlib.Path(build).resolve()
+        self.notes = []
         folder = self.build / "test-logs"
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / (re.sub(r"[^A-Za-z0-9_.=-]+", "-", name) + ".log")

@@ -56,13 +56,11 @@ class Verdict:
                 return
 
     def code(self, powered_off):
-        """The exit status of a machine that ended by itself."""
-        if self.said is None:
-            return DIED
-        if self.said == OK and not powered_off:
+        """The exit status of a machine that ended by itself: last words count if it powered off."""
+        if self.said is None or (self.said != PANIC and not powered_off):
             return DIED
         return self.said
 
     def code_when_stopped(self):
-        """The exit status of a machine that had to be ended."""
-        return self.said or TIMEOUT
+        """The exit status of a machine that had to be ended: only a panic excuses that."""
+        return PANIC if self.said == PANIC else TIMEOUT

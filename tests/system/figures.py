@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""What the steady state costs: exits for each EOI, TPR write, self-IPI and timer tick.
+
+tests/guests/steady.c does one thing N times. Two boots that differ only in N tell what N more cost.
+"""
+import re
+
+from .linux import boot_debian
+from .row import Failure, Row
+
+GROUP = "system"
+REPEATS = (1000, 3000)
+MORE = REPEATS[1] - REPEATS[0]
+# phase of steady.c, what it is, exits that one costs at most under APICv and at least without (TPR
+# has its shadow even then)
+PHASES = (
+    ("self-ipi", "self-IPI with EOI", 0, 2),
+    ("tpr", "write and read of TPR", 0, 0),
+    ("cr8", "write and read of CR8", 0, 0),
+    ("held", "interrupt held back by TPR", 0, 2),
+    ("timer", "timer tick in HLT", 2, 2),
+)
+# The host's own interrupts, of its console for one, come when they come.
+NOT_THE_GUESTS = "external interrupt"
+
+
+def exits(text):
+    """Rivet's statistics of all vCPUs: {reason: count}."""
+    total = {}
+    for count, reason in re.findall(r"^rivet: +(\d+)  (.+)$", text, re.M):
+        total[reason] = total.get(reason, 0) + int(count)
+    total.pop("exits in all", None)
+    if not total:
+        raise Failure("Rivet printed no exit statistics")
+    return total
+
+
+def difference(few, many):
+    """{reason: how many more}, without reasons of which there are as many."""
+    reasons = set(few) | set(many)
+    more = {reason: many.get(reason, 0) - few.get(reason, 0) for reason in reasons}
+    return {reason: count for reason, count in more.items() if count}
+
+
+def cost(more, units):
+    """Exits for each unit, in words."""
+    total = sum(more.values())
+    parts = ", ".join(f"{count} {reason}" for reason, count in sorted(more.items()))
+    return f"{total / units:.3f} exits each ({parts or 'none'} for {units})"
+
+
+def measure(run, phase, mode, options):
+    """What MORE repeats of a phase cost: {reason: count}."""
+    counted = []
+    for repeat in REPEATS:
+        module = (f"{run.build / 'guests' / 'steady.elf'} kernel vm=steady testdev mem=32M -- "
+                  f"phase={phase} mode={mode} repeat={repeat}")
+        status, text = run.boot("--mem", 160, "--options", options, "--module", module, timeout=60)
+        if status != 0:
+            raise Failure(f"phase {phase}, {mode}, {repeat} times: exit status {status}")
+        counted.append(exits(text))
+    return difference(*counted)
+
+
+def phase_row(phase, what, most, least):
+    """Under APICv at most so many exits, in both modes; without it that many: they are counted."""
+    def body(run):
+        for mode in ("x2apic", "xapic"):
+            more = measure(run, phase, mode, "")
+            run.notes.append(f"APICv, {mode}: {cost(more, MORE)}")
+            guests = sum(count for reason, count in more.items() if reason != NOT_THE_GUESTS)
+            if guests > most * MORE:
+                raise Failure(f"{what}, {mode}: {cost(more, MORE)}, at most {most}")
+        more = measure(run, phase, "x2apic", "apicv=off")
+        run.notes.append(f"apicv=off, x2apic: {cost(more, MORE)}")
+        if sum(more.values()) < least * MORE:
+            raise Failure(f"{what}: without APICv {cost(more, MORE)}, not {least}: nothing happened")
+    return Row(GROUP, f"exits: {what}", body)
+
+
+def ticks(text):
+    """Local timer interrupts that Linux counted."""
+    found = re.search(r"^ *LOC: +(\d+)", text, re.M)
+    if not found:
+        raise Failure("no line LOC in /proc/interrupts")
+    return int(found[1])
+
+
+def idle(run):
+    """Linux asleep, its tick kept on by nohz=off: two boots differ in how long it sleeps."""
+    texts = [boot_debian(run, kernel_words=f"nohz=off demo_sleep={seconds}") for seconds in (5, 125)]
+    more = difference(*map(exits, texts))
+    tick_count = ticks(texts[1]) - ticks(texts[0])
+    run.notes.append(f"APICv: {cost(more, tick_count)} ticks")
+    if tick_count < 10000:
+        raise Failure(f"only {tick_count} more ticks in 120 s more of sleep")
+    if round(sum(more.values()) / tick_count, 2) > 2:
+        raise Failure(f"an idle guest's timer tick costs {cost(more, tick_count)}, at most 2")
+
+
+def rows():
+    """One row for each phase, and idle Linux."""
+    return [Row(GROUP, "exits: timer tick of idle Debian", idle)] + [
+        phase_row(*phase) for phase in PHASES]
