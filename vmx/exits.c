@@ -22,11 +22,6 @@
 #define DR6_BREAKPOINTS 0xFULL
 #define DR7_GD          BIT(13)
 
-/* Hypercalls by KVM's convention: number in RAX, result in RAX. */
-enum { KVM_EPERM = -1, KVM_ENOSYS = -1000 };
-
-#define SEGMENT_DPL (3U << 5) /* in access rights */
-
 /* --- Exceptions and interrupts --------------------------------------------------------------------- */
 
 /* IRET had ended NMI blocking before it faulted: it has not happened yet, so blocking is back. */
@@ -130,13 +125,6 @@ static void exit_pause(struct vcpu *vcpu)
 {
     event_instruction_done(vcpu);
     schedule_yield();
-}
-
-static void exit_vmcall(struct vcpu *vcpu)
-{
-    bool user = (vmread(VMCS_GUEST_SS_ACCESS_RIGHTS) & SEGMENT_DPL) != 0;
-    vcpu->gpr[RAX] = (uint64_t)(int64_t)(user ? KVM_EPERM : KVM_ENOSYS);
-    event_instruction_done(vcpu);
 }
 
 static void exit_task_switch(struct vcpu *vcpu)

@@ -15,6 +15,7 @@ void exit_cr_access(struct vcpu *vcpu);     /* cr.c */
 void exit_xsetbv(struct vcpu *vcpu);        /* xstate.c */
 void exit_wbinvd(struct vcpu *vcpu);        /* cpuid.c's neighbours: instructions.c */
 void exit_invd(struct vcpu *vcpu);          /* instructions.c */
+void exit_vmcall(struct vcpu *vcpu);        /* hypercall.c */
 void exit_io(struct vcpu *vcpu);            /* io.c */
 void exit_ept_violation(struct vcpu *vcpu); /* mmio.c */
 void exit_apic_access(struct vcpu *vcpu);   /* mmio.c */
