@@ -69,7 +69,7 @@ static void say_hole(struct vcpu *vcpu, uint64_t gpa, const char *access)
 {
     struct vm *vm = vcpu->vm;
     if (!atomic_exchange(&vm->said.hole, true)) {
-        log_info("vm %s: vcpu %u: %s of %#llx, where nothing is (further ones are not logged)",
+        log_info("vm %s: vcpu %u: %s of %llx, where nothing is (further ones are not logged)",
                  vm->name, vcpu->index, access, (unsigned long long)gpa);
     }
 }

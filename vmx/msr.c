@@ -303,7 +303,7 @@ static enum vmcs_field vmcs_field_of(uint32_t msr)
     case IA32_GS_BASE:
         return VMCS_GUEST_GS_BASE;
     default:
-        panic("MSR %#x has no VMCS field", msr);
+        panic("MSR %x has no VMCS field", msr);
     }
 }
 
@@ -472,7 +472,7 @@ static bool remember_unknown(struct vm *vm, uint32_t msr)
 static int unknown_msr(struct vcpu *vcpu, uint32_t msr, const char *access)
 {
     if (remember_unknown(vcpu->vm, msr)) {
-        log_info("vm %s: vcpu %u: %s of unknown MSR %#x: #GP", vcpu->vm->name, vcpu->index, access,
+        log_info("vm %s: vcpu %u: %s of unknown MSR %x: #GP", vcpu->vm->name, vcpu->index, access,
                  msr);
     }
     return ERR_GP;
