@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All there is of a BIOS: code at the reset vector that resets the machine. A vCPU comes there by INIT
- * (SDM volume 3, "First Instruction Executed"), an operating system by a jump to F000:FFF0, which is how
- * Linux restarts a machine with hardware-reduced ACPI.
+ * All there is of a BIOS: code at the reset vector that resets the machine. A vCPU comes there by
+ * INIT (SDM volume 3, "First Instruction Executed"), an operating system by a jump to F000:FFF0,
+ * which is how Linux restarts a machine with hardware-reduced ACPI.
  */
 #pragma once
 

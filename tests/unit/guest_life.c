@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The whole of guest/ on a model of vmx/ and arch/: VMs from modules, their start, reset and end, the
- * last words, and the statistics. Each scenario runs in a child process, as a machine runs it once.
+ * The whole of guest/ on a model of vmx/ and arch/: VMs from modules, their start, reset and end,
+ * the last words, and the statistics. Each scenario runs in a child process, as a machine runs it once.
  */
 /* links: guest/guest.c guest/config.c guest/words.c guest/backing.c guest/loader.c guest/linux.c */
 /* links: guest/multiboot.c guest/elf.c guest/ram.c guest/complaint.c guest/acpi.c guest/dsdt.c */
@@ -41,7 +41,7 @@ struct outcome {
 };
 static struct outcome *outcome;
 
-/* --- The model ------------------------------------------------------------------------------------ */
+/* --- The model -------------------------------------------------------------------------------- */
 
 static struct vm *vms[MAX_VMS];
 static uint8_t *pool;
@@ -249,7 +249,7 @@ void ioapic_set_line(struct apic_vm *vm, unsigned pin, bool level)
     (void)level;
 }
 
-/* --- Modules and scenarios ------------------------------------------------------------------------ */
+/* --- Modules and scenarios -------------------------------------------------------------------- */
 
 static struct boot_info info;
 static uint8_t kernel[0x2000]; /* multiboot, loaded at 2 MiB */

@@ -267,7 +267,7 @@ static void test_memory_window(void **state)
     assert_true(window->ops->read(window->device, 0, 8) == 0);
 }
 
-/* The code at the reset vector, byte for byte: mov dx, 0CF9H; mov al, 6; out dx, al; hlt; jmp $-1. */
+/* Byte for byte: mov dx, 0CF9H; mov al, 6; out dx, al; hlt; jmp to the hlt. */
 static void test_reset_vector(void **state)
 {
     static uint8_t memory[1 << 20];
