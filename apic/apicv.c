@@ -44,6 +44,7 @@ static void apply(struct lapic *lapic)
     bool active = should_be_active(lapic);
     bool was_active = atomic_exchange(&lapic->apicv_active, active);
 
+    lapic->restored = (struct lapic_restored){ 0 };
     apic_port_refresh_controls(lapic);
     if (active && !was_active) {
         lapic->status_stale = true;

@@ -8,6 +8,7 @@
 
 #include "apic/error.h"
 #include "apic/icr.h"
+#include "apic/mode.h"
 #include "apic/page.h"
 #include "apic/pi.h"
 #include "apic/port.h"
@@ -30,13 +31,13 @@ uint64_t lapic_read_base(const struct lapic *lapic)
     return __atomic_load_n(&lapic->base, __ATOMIC_RELAXED);
 }
 
-static void set_base(struct lapic *lapic, uint64_t base)
+void lapic_set_base(struct lapic *lapic, uint64_t base)
 {
     __atomic_store_n(&lapic->base, base, __ATOMIC_RELAXED);
 }
 
 /* "Deriving Logical x2APIC ID from the Local x2APIC ID". */
-static void set_x2apic_ids(struct lapic *lapic)
+void lapic_set_x2apic_ids(struct lapic *lapic)
 {
     page_write(lapic, APIC_ID, lapic->id);
     page_write(lapic, APIC_LDR, (lapic->id >> 4) << 16 | BIT32(lapic->id & 0xF));
@@ -66,13 +67,13 @@ static void reset_registers(struct lapic *lapic, bool keep_id)
     registers_reset(lapic);
     forget_interrupts(lapic);
     if (lapic_mode(lapic) == LAPIC_X2APIC) {
-        set_x2apic_ids(lapic);
+        lapic_set_x2apic_ids(lapic);
     } else if (!keep_id) {
         set_xapic_id(lapic);
     }
 }
 
-static void tell_vm(struct lapic *lapic)
+void lapic_mode_changed(struct lapic *lapic)
 {
     apic_vm_ids_changed(lapic->vm);
     apic_vm_extint_changed(lapic->vm);
@@ -94,16 +95,16 @@ void lapic_reset(struct lapic *lapic, bool init)
 {
     if (!init) {
         uint64_t bsp = lapic->id == 0 ? APIC_BASE_BSP : 0;
-        set_base(lapic, APIC_BASE_DEFAULT | APIC_BASE_EN | bsp);
+        lapic_set_base(lapic, APIC_BASE_DEFAULT | APIC_BASE_EN | bsp);
         atomic_store(&lapic->events, 0);
     }
     reset_registers(lapic, init);
-    tell_vm(lapic);
+    lapic_mode_changed(lapic);
 }
 
 /* --- Modes ---------------------------------------------------------------------------------- */
 
-static uint64_t reserved_base_bits(const struct lapic *lapic)
+uint64_t lapic_base_reserved(const struct lapic *lapic)
 {
     unsigned width = lapic->vm->features.physical_address_bits;
     return APIC_BASE_RESERVED | ~(BIT(width != 0 ? width : DEFAULT_ADDRESS_BITS) - 1);
@@ -127,7 +128,7 @@ static bool is_legal_transition(uint64_t from, uint64_t to)
 static void change_mode(struct lapic *lapic, enum lapic_mode to)
 {
     if (to == LAPIC_X2APIC) {
-        set_x2apic_ids(lapic);
+        lapic_set_x2apic_ids(lapic);
         page_write(lapic, APIC_DFR, 0);
         page_write_icr64(lapic, page_read(lapic, APIC_ICR));
         page_write(lapic, APIC_ICR2, 0);
@@ -141,15 +142,15 @@ int lapic_write_base(struct lapic *lapic, uint64_t value)
     uint64_t old = lapic->base;
     enum lapic_mode old_mode = lapic_mode(lapic);
 
-    if ((value & reserved_base_bits(lapic)) != 0 || !is_legal_transition(old, value)) {
+    if ((value & lapic_base_reserved(lapic)) != 0 || !is_legal_transition(old, value)) {
         return ERR_GP;
     }
-    set_base(lapic, value);
+    lapic_set_base(lapic, value);
     if (lapic_mode(lapic) != old_mode) {
         change_mode(lapic, lapic_mode(lapic));
     }
     if (((old ^ value) & ~APIC_BASE_BSP) != 0) {
-        tell_vm(lapic);
+        lapic_mode_changed(lapic);
     }
     return RIVET_OK;
 }

@@ -46,6 +46,16 @@ enum lapic_request {
     LAPIC_REQUEST_ERROR = 1 << 2,     /* an ESR bit was set: raise LVT error */
 };
 
+/*
+ * Registers whose meaning depends on the mode, as set by lapic_set_state: the mode may follow it.
+ */
+struct lapic_restored {
+    bool valid; /* until the vCPU runs */
+    uint32_t id, ldr;
+    uint64_t icr;
+    uint64_t deadline;
+};
+
 struct lapic {
     uint8_t *page;      /* the virtual-APIC page */
     struct pi_desc *pi; /* 64-byte aligned */
@@ -62,6 +72,7 @@ struct lapic {
     _Atomic uint64_t level_posted[4]; /* level-triggered vectors posted and not yet EOIed */
     _Atomic uint64_t eoi_exits[4];    /* the EOI-exit bitmap last published; posters look at it */
     struct lapic_timer timer;
+    struct lapic_restored restored;
     bool software_enabled;       /* SVR bit 8 as last handled */
     uint64_t old_route_exits[4]; /* part of eoi_exits that no route asks for any more */
     bool status_stale;           /* vIRR or vISR changed: RVI and SVI must be published */

@@ -205,6 +205,41 @@ uint64_t timer_read_deadline(struct lapic *lapic)
     return lapic->timer.deadline;
 }
 
+/* --- Saving and restoring ------------------------------------------------------------------- */
+
+void timer_settle_count(struct lapic *lapic)
+{
+    if (is_counting_mode(timer_mode(&lapic->timer))) {
+        lapic_timer_poll(lapic, apic_port_tsc());
+    }
+}
+
+void timer_restore_deadline(struct lapic *lapic, uint64_t deadline)
+{
+    struct lapic_timer *timer = &lapic->timer;
+    if (timer_mode(timer) == APIC_TIMER_TSC_DEADLINE) {
+        timer->deadline = deadline;
+        timer->armed = deadline != 0;
+        timer->period = 0;
+        timer->expiry = deadline_to_host(lapic, deadline);
+    }
+}
+
+void timer_restore(struct lapic *lapic, uint32_t current_count)
+{
+    struct lapic_timer *timer = &lapic->timer;
+
+    timer_reset(lapic);
+    timer->lvt = page_read(lapic, APIC_LVT_TIMER);
+    timer->divide = decode_divide(page_read(lapic, APIC_DIVIDE));
+    if (is_counting_mode(timer_mode(timer))) {
+        timer->initial_count = page_read(lapic, APIC_INITIAL_COUNT);
+        timer->period = timer->initial_count * ticks_per_count(lapic);
+        timer->expiry = apic_port_tsc() + current_count * ticks_per_count(lapic);
+        timer->armed = current_count != 0;
+    }
+}
+
 void lapic_set_tsc_offset(struct lapic *lapic, int64_t offset)
 {
     struct lapic_timer *timer = &lapic->timer;

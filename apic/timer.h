@@ -43,3 +43,13 @@ uint32_t timer_read_current_count(const struct lapic *lapic);
 /* IA32_TSC_DEADLINE: ignored and 0 outside TSC-deadline mode. */
 void timer_write_deadline(struct lapic *lapic, uint64_t value);
 uint64_t timer_read_deadline(struct lapic *lapic);
+
+/* Saving: raise what an ended count-down has to raise; a deadline stays as it is. */
+void timer_settle_count(struct lapic *lapic);
+
+/*
+ * Restoring: LVT, initial count and divide are in the page; current_count is what was left. A
+ * deadline is armed but does not fire here even when it has passed.
+ */
+void timer_restore(struct lapic *lapic, uint32_t current_count);
+void timer_restore_deadline(struct lapic *lapic, uint64_t deadline);

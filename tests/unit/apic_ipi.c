@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* IPIs: destinations against a slow reference, delivery modes, shorthands, INIT and SIPI. */
-/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c apic/lapic.c */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
+/* links: apic/lapic.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
 
 #include "apic/map.h"
 
-/* --- Destinations: a reference that asks every local APIC in turn -------------------------------- */
+/* --- Destinations: a reference that asks every local APIC in turn ----------------------------- */
 
 static bool logical_match(unsigned index, uint32_t destination)
 {
@@ -321,7 +322,7 @@ static void test_lowest_priority_with_nobody(void **state)
     assert_int_equal(apic_vm_deliver(&model.vm, &message), 0);
 }
 
-/* --- INIT and SIPI ------------------------------------------------------------------------------ */
+/* --- INIT and SIPI ---------------------------------------------------------------------------- */
 
 static void send_to_1(uint32_t icr)
 {
@@ -400,7 +401,7 @@ static void test_reset_forgets_events(void **state)
     check_events(1, true, false, -1);
 }
 
-/* --- MSI ---------------------------------------------------------------------------------------- */
+/* --- MSI -------------------------------------------------------------------------------------- */
 
 static void test_msi(void **state)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers of the local APIC in both modes: values, reserved bits, #GP, errors. */
-/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c apic/lapic.c */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
+/* links: apic/lapic.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
@@ -75,7 +76,7 @@ static void test_no_cmci_without_the_feature(void **state)
     assert_int_equal(lapic_write_msr(lapic_of(0), 0x82F, 0x10000), ERR_GP);
 }
 
-/* --- What each register keeps of a write of all ones -------------------------------------------- */
+/* --- What each register keeps of a write of all ones ------------------------------------------ */
 
 static const struct {
     uint32_t offset, kept;
@@ -172,7 +173,7 @@ static void test_accesses_of_other_sizes(void **state)
     assert_int_equal(mmio_get(0, APIC_TPR), 0x78);
 }
 
-/* --- x2APIC: which MSRs exist, and their reserved bits ------------------------------------------ */
+/* --- x2APIC: which MSRs exist, and their reserved bits ---------------------------------------- */
 
 enum { NO = 0, R = 1, W = 2 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The local APIC timer: modes, divide, counts, drift, deadlines under TSC offsets. */
-/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c apic/lapic.c */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
+/* links: apic/lapic.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
@@ -170,7 +171,7 @@ static void test_software_disable_masks_the_timer(void **state)
     assert_false(fired_at(9000));
 }
 
-/* --- Mode changes ------------------------------------------------------------------------------- */
+/* --- Mode changes ----------------------------------------------------------------------------- */
 
 static void test_one_shot_to_periodic_and_back_keeps_counting(void **state)
 {
@@ -233,7 +234,7 @@ static void test_mode_change_by_apic_write_exit(void **state)
     assert_true(fired_at(21000));
 }
 
-/* --- TSC-deadline ------------------------------------------------------------------------------- */
+/* --- TSC-deadline ----------------------------------------------------------------------------- */
 
 static uint64_t read_deadline(void)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* APICv: posting, RVI and SVI, the EOI-exit bitmap, activation and inhibition at run time. */
-/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c apic/lapic.c */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
+/* links: apic/lapic.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
@@ -50,7 +51,7 @@ static void test_load_block_put(void **state)
     assert_true(lapic->pi->control == 0x0000000100F20001);
 }
 
-/* --- Delivery without exits --------------------------------------------------------------------- */
+/* --- Delivery without exits ------------------------------------------------------------------- */
 
 static void test_posted_to_a_running_vcpu(void **state)
 {
@@ -129,7 +130,7 @@ static void test_no_virtual_interrupt_delivery_is_an_inhibit(void **state)
     assert_int_equal(model.vm.inhibits, 1 << APICV_INHIBIT_HARDWARE);
 }
 
-/* --- Activation and inhibition -------------------------------------------------------------------- */
+/* --- Activation and inhibition ---------------------------------------------------------------- */
 
 static void test_inhibit_reasons(void **state)
 {
@@ -246,7 +247,7 @@ static void test_software_eoi_while_active_updates_svi(void **state)
     assert_int_equal(model_highest(0, APIC_ISR), -1);
 }
 
-/* --- The EOI-exit bitmap -------------------------------------------------------------------------- */
+/* --- The EOI-exit bitmap ---------------------------------------------------------------------- */
 
 static void route(unsigned pin, uint64_t entry)
 {
@@ -349,8 +350,8 @@ static void test_unknown_level_vector_kicks(void **state)
 }
 
 /*
- * Worst case: a notification already under way delivers the interrupt before the kick arrives, and the
- * guest EOIs it without an exit. The kick then finds it gone and makes up for the EOI.
+ * Worst case: a notification already under way delivers the interrupt before the kick arrives, and
+ * the guest EOIs it without an exit. The kick then finds it gone and makes up for the EOI.
  */
 static void test_missed_eoi_is_made_up_for(void **state)
 {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apic/state.h"
 #include "lib/error.h"
 #include "tests/unit/lib/apic_guest.h"
 #include "tests/unit/lib/apic_port_model.h"
@@ -237,6 +238,71 @@ static void power_up(unsigned cpu)
     ref_reset(&ref, cpu, false);
 }
 
+/* The pieces of a saved local APIC, restored in the order that the digits of a number give. */
+struct saved {
+    struct lapic_state state;
+    uint64_t base, deadline;
+    int64_t tsc_offset;
+};
+
+static void restore_piece(struct lapic *lapic, const struct saved *saved, unsigned piece)
+{
+    const char *reason = NULL;
+    switch (piece) {
+    case 0:
+        same((uint64_t)lapic_set_state(lapic, &saved->state, &reason), RIVET_OK, "restore", 0);
+        break;
+    case 1:
+        same((uint64_t)lapic_restore_base(lapic, saved->base), RIVET_OK, "restore", 1);
+        break;
+    case 2:
+        lapic_restore_tsc_offset(lapic, saved->tsc_offset);
+        break;
+    default:
+        lapic_restore_deadline(lapic, saved->deadline);
+        break;
+    }
+}
+
+static void restore_all(struct lapic *lapic, const struct saved *saved, unsigned order)
+{
+    bool done[4] = { false };
+    for (unsigned left = 4; left > 0; left--) {
+        unsigned skip = order % left;
+        unsigned piece = 0;
+        order /= left;
+        for (; done[piece] || skip > 0; piece++) {
+            skip -= !done[piece];
+        }
+        done[piece] = true;
+        restore_piece(lapic, saved, piece);
+    }
+}
+
+/*
+ * Save, wipe, restore: the guest must not notice. Errors not yet in ESR are no part of the state,
+ * nor is the fraction of a timer count.
+ */
+static void save_and_restore(unsigned cpu)
+{
+    struct model_vcpu *vcpu = &model.vcpu[cpu];
+    struct lapic *lapic = &vcpu->lapic;
+    struct saved saved = { .base = lapic_read_base(lapic), .tsc_offset = lapic->tsc_offset };
+    uint32_t events = lapic->events;
+    uint8_t order = next8();
+
+    lapic_get_state(lapic, &saved.state);
+    saved.deadline = lapic_get_deadline(lapic);
+    vcpu->in_guest = false;
+    lapic_reset(lapic, false);
+    lapic->tsc_offset = 0;
+    restore_all(lapic, &saved, order);
+    lapic->events = events;
+    lapic_timer_poll(lapic, model.tsc);
+    ref.lapic[cpu].errors = 0;
+    ref.lapic[cpu].phase = 0;
+}
+
 static void toggle_interrupts(unsigned cpu)
 {
     bool now = !ref.lapic[cpu].interrupts_enabled;
@@ -370,6 +436,9 @@ static void register_operation(unsigned cpu, uint8_t which)
         break;
     case 3:
         look_for_wakeup(cpu);
+        break;
+    case 4:
+        save_and_restore(cpu);
         break;
     default:
         access_register(cpu);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a stream of bytes as operations (guest accesses, IPIs, lines, MSIs, time, APICv switches, INIT)
- * on apic/ with the hardware model around it and on the slow reference, and compares everything a guest
- * can see after each of them.
+ * Runs a stream of bytes as operations (guest accesses, IPIs, lines, MSIs, time, APICv switches,
+ * INIT) on apic/ with the hardware model around it and on the slow reference, and compares
+ * everything a guest can see after each of them.
  */
 #pragma once
 

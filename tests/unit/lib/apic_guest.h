@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest accesses to the local APIC as the CPU carries them out: virtualized by the model's hardware where
- * the controls in force say so (SDM volume 3, "Virtualizing Reads/Writes", "Virtualizing MSR-Based APIC
- * Accesses"), by an exit to apic/ otherwise. The vCPU is in guest mode.
+ * Guest accesses to the local APIC as the CPU carries them out: virtualized by the model's hardware
+ * where the controls in force say so (SDM volume 3, "Virtualizing Reads/Writes", "Virtualizing
+ * MSR-Based APIC Accesses"), by an exit to apic/ otherwise. The vCPU is in guest mode.
  */
 #pragma once
 

@@ -221,7 +221,9 @@ void model_enter_x2apic(unsigned index)
     lapic_write_base(lapic, lapic_read_base(lapic) | APIC_BASE_EXTD);
 }
 
-/* SDM, "Updating Non-Register State": RVI and SVI, PPR virtualization, pending virtual interrupts. */
+/*
+ * SDM, "Updating Non-Register State": RVI and SVI, PPR virtualization, pending virtual interrupts.
+ */
 int model_enter(unsigned index)
 {
     struct model_vcpu *vcpu = &model.vcpu[index];

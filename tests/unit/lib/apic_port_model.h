@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A model of what apic/ needs from its host (apic/port.h), and of the hardware around it: guest mode
- * with virtual-interrupt delivery and posted interrupts, written from the SDM's pseudo code (volume 3,
- * chapter "APIC Virtualization and Virtual Interrupts") and sharing nothing with apic/.
+ * A model of what apic/ needs from its host (apic/port.h), and of the hardware around it: guest
+ * mode with virtual-interrupt delivery and posted interrupts, written from the SDM's pseudo code
+ * (volume 3, chapter "APIC Virtualization and Virtual Interrupts") and sharing nothing with apic/.
  */
 #pragma once
 
@@ -53,15 +53,17 @@ void model_enter_x2apic(unsigned index);
 
 /*
  * One VM entry: lapic_before_entry, then with APICv active what hardware does at entry. Returns the
- * vector that the guest receives, by injection or virtual-interrupt delivery, or -1. The vCPU is back
- * in root mode afterwards unless stay is set.
+ * vector that the guest receives, by injection or virtual-interrupt delivery, or -1. The vCPU is
+ * back in root mode afterwards unless stay is set.
  */
 int model_enter(unsigned index);
 
 /* With the vCPU in guest mode (APICv active): hardware's own next step. Vector delivered, or -1. */
 int model_evaluate(unsigned index);
 
-/* The guest writes EOI, by hardware when APICv is active (with the EOI-induced exit), else by exit. */
+/*
+ * The guest writes EOI, by hardware when APICv is active (with the EOI-induced exit), else by exit.
+ */
 void model_eoi(unsigned index);
 
 /* The guest writes TPR: virtualized by the CPU with APICv active or a TPR shadow. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What every unit test of apic/ includes: cmocka, the model of the port, short words for accesses. */
+/*
+ * What every unit test of apic/ includes: cmocka, the model of the port, short words for accesses.
+ */
 #pragma once
 
 #include <setjmp.h>

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Saving and restoring a local APIC: its registers in the layout of Linux's struct kvm_lapic_state,
+ * and beside them IA32_APIC_BASE, the TSC offset and IA32_TSC_DEADLINE. The pieces can be restored
+ * in any order; nothing fires before the vCPU runs.
+ *
+ * In the layout ICR is two 32-bit registers in both modes (300H low, 310H high half), and the id is
+ * 32 bits at 20H in x2APIC mode, bits 31:24 in xAPIC mode.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "apic/lapic.h"
+
+enum { LAPIC_STATE_SIZE = 0x400 };
+
+struct lapic_state {
+    uint8_t regs[LAPIC_STATE_SIZE];
+};
+_Static_assert(sizeof(struct lapic_state) == 1024, "the layout of struct kvm_lapic_state");
+
+/* All: owner, root mode, VMCS current; the restoring ones before the vCPU runs. */
+
+/*
+ * The registers now: what is still in PIR is in IRR, the current count is computed, a count-down
+ * that has ended has raised its interrupt. A TSC deadline that has passed has not: restoring it
+ * raises it.
+ */
+void lapic_get_state(struct lapic *lapic, struct lapic_state *state);
+
+/* IA32_TSC_DEADLINE as set, whether it has passed or not. */
+uint64_t lapic_get_deadline(const struct lapic *lapic);
+
+/*
+ * Replace the registers and re-arm the timer from the current count. ERR_INVALID for a state that
+ * no local APIC of this VM can be in, with *reason saying why; nothing has changed then. The
+ * version is not taken over; the x2APIC id cannot change, the x2APIC LDR follows from it.
+ */
+int lapic_set_state(struct lapic *lapic, const struct lapic_state *state, const char **reason);
+
+/*
+ * IA32_APIC_BASE without the rules for transitions; ERR_INVALID for reserved bits and EXTD without
+ * EN.
+ */
+int lapic_restore_base(struct lapic *lapic, uint64_t base);
+
+/* Guest TSC - host TSC. */
+void lapic_restore_tsc_offset(struct lapic *lapic, int64_t offset);
+
+/* IA32_TSC_DEADLINE; kept until the LVT timer register says that it is in use. */
+void lapic_restore_deadline(struct lapic *lapic, uint64_t deadline);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* Fuzzes restored states: a refused one changes nothing, an accepted one reads back the same. */
+/* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
+/* links: apic/lapic.c apic/state.c */
+/* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
+/* links: tests/unit/lib/apic_port_model.c */
+#include <stdlib.h>
+#include <string.h>
+
+#include "apic/state.h"
+#include "lib/error.h"
+#include "tests/unit/lib/apic_port_model.h"
+
+enum { SUBJECT = 1 };
+
+static struct lapic *subject(void)
+{
+    return &model.vcpu[SUBJECT].lapic;
+}
+
+/* Every three bytes: a register and one byte of it. */
+static void scribble(struct lapic_state *state, const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i + 2 < size; i += 3) {
+        state->regs[(data[i] & 0x3F) * 16 + (data[i + 1] & 3)] = data[i + 2];
+    }
+}
+
+static void check_unchanged(const uint8_t *page)
+{
+    if (memcmp(page, model.vcpu[SUBJECT].page, APIC_PAGE_SIZE) != 0) {
+        abort();
+    }
+}
+
+static void check_read_back(void)
+{
+    struct lapic_state first, second;
+    const char *reason;
+
+    lapic_get_state(subject(), &first);
+    if (lapic_set_state(subject(), &first, &reason) != RIVET_OK) {
+        abort();
+    }
+    lapic_get_state(subject(), &second);
+    if (memcmp(&first, &second, sizeof(first)) != 0) {
+        abort();
+    }
+}
+
+static void drain(void)
+{
+    for (unsigned i = 0; i < 512; i++) {
+        if (model_enter(SUBJECT) < 0 && model_highest(SUBJECT, APIC_ISR) < 0) {
+            break;
+        }
+        model_eoi(SUBJECT);
+        lapic_timer_poll(subject(), model.tsc);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct lapic_state state;
+    uint8_t page[APIC_PAGE_SIZE];
+    const char *reason = NULL;
+
+    if (size < 4) {
+        return 0;
+    }
+    model_start(&model_all_features, 2);
+    model_enable_all();
+    if ((data[0] & 1) != 0) {
+        model_enter_x2apic(SUBJECT);
+    }
+    lapic_get_state(subject(), &state);
+    scribble(&state, data + 1, size - 1);
+    memcpy(page, model.vcpu[SUBJECT].page, sizeof(page));
+    if (lapic_set_state(subject(), &state, &reason) != RIVET_OK) {
+        check_unchanged(page);
+        return 0;
+    }
+    if ((data[0] & 2) != 0) {
+        lapic_restore_base(subject(), (data[0] & 4) != 0 ? 0xFEE00C00 : 0xFEE00800);
+    }
+    check_read_back();
+    drain();
+    return 0;
+}
