@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The whole of guest/ on a model of vmx/ and arch/: VMs from modules, their start, reset and end,
- * the last words, and the statistics. Each scenario runs in a child process, as a machine runs it once.
+ * the last words, and the statistics. Each scenario runs in a child
+ * process, as a machine runs it once.
  */
 /* links: guest/guest.c guest/config.c guest/words.c guest/backing.c guest/loader.c guest/linux.c */
 /* links: guest/multiboot.c guest/elf.c guest/ram.c guest/complaint.c guest/acpi.c guest/dsdt.c */
