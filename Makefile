@@ -16,7 +16,7 @@ say = $(if $(Q),@printf '  %-8s%s\n' $(1) $(patsubst $(BUILD)/%,%,$(2)))
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all help run test unit unit-binaries guests machine system reproducible format lint coverage fuzz model \
+.PHONY: all help run test test-long unit unit-binaries guests machine system reproducible format lint coverage fuzz model \
         prove-bochs deps clean
 
 all: $(BUILD)/rivet.elf  ## build Rivet (the default)
@@ -150,6 +150,9 @@ test:  ## unit tests, guest tests and system tests; ends with `N passed, N faile
 	$(Q)$(parallel) all guests unit-binaries machine
 	$(Q)tests/run --build $(BUILD) reproducible unit guests system
 
+test-long: test  ## `make test`, then shapes of machines and guests that it leaves out
+	$(Q)tests/run --build $(BUILD) long
+
 # The test emulator and the Debian guest, for what boots them.
 machine:
 	$(Q)tools/bochs/build >/dev/null
@@ -183,17 +186,14 @@ tidy_flags := $(filter-out -fcf-protection=none $(relocatable),$(freestanding))
 format:  ## let clang-format rewrite every C file
 	clang-format -i $(filter %.c,$(sources)) $(headers) $(test_c)
 
-# Suppressed: pointers that differ are compared where linker symbols bound a region; cppcheck 2.10
-# does not see ranges that ASSERT sets, nor that a loop has written what it reads; gcc does.
 lint:  ## clang-format, cppcheck and clang-tidy over the whole tree
 	$(Q)tools/deps lint
-	clang-format --dry-run -Werror $(c_files) $(headers) $(test_c)
-	cppcheck -q --std=c11 --platform=unix64 --error-exitcode=1 --inline-suppr -I. \
+	$(Q)clang-format --dry-run -Werror $(c_files) $(headers) $(test_c)
+	$(Q)cppcheck -q --std=c11 --platform=unix64 --error-exitcode=1 --inline-suppr -I. \
 	    --library=tools/cppcheck.cfg --enable=warning,performance,portability \
-	    --suppress=missingIncludeSystem --suppress=unmatchedSuppression \
-	    --suppress=comparePointers --suppress=arrayIndexOutOfBoundsCond \
-	    --suppress=uninitvar $(c_files)
-	printf '%s\n' $(c_files) | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(tidy_flags)' -
+	    --suppress=missingIncludeSystem --suppress=unmatchedSuppression $(c_files)
+	$(Q)printf '%s\n' $(c_files) | \
+	    xargs -P $(shell nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(tidy_flags)' -
 
 coverage:  ## line and branch coverage of the unit tests, by folder
 	$(Q)tools/deps unit coverage

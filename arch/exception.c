@@ -64,7 +64,7 @@ static unsigned ist_of(unsigned vector)
 void exception_init(void)
 {
     for (unsigned vector = 0; vector < IDT_ENTRIES; vector++) {
-        uint64_t stub = (uintptr_t)exception_stubs + vector * STUB_SIZE;
+        uint64_t stub = (uintptr_t)exception_stubs + (uint64_t)vector * STUB_SIZE;
         idt[vector].low = (stub & 0xFFFF) | SELECTOR_CODE << 16 | (uint64_t)ist_of(vector) << 32 |
                           GATE_INTERRUPT_PRESENT << 32 | (stub >> 16 & 0xFFFF) << 48;
         idt[vector].high = stub >> 32;

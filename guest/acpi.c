@@ -54,14 +54,20 @@ static uint8_t checksum(const uint8_t *data, unsigned size)
     return (uint8_t)-sum;
 }
 
+/* Text of a fixed width, without an end. */
+static void put_text(uint8_t *at, const char *text, size_t length)
+{
+    memcpy(at, text, length);
+}
+
 static void begin_table(uint8_t *table, const char *signature, uint8_t revision)
 {
-    memcpy(table, signature, 4);
+    put_text(table, signature, 4);
     table[H_REVISION] = revision;
-    memcpy(table + H_OEM_ID, "RIVET ", 6);
-    memcpy(table + H_OEM_TABLE_ID, "RIVETVM ", 8);
+    put_text(table + H_OEM_ID, "RIVET ", 6);
+    put_text(table + H_OEM_TABLE_ID, "RIVETVM ", 8);
     put32(table + H_OEM_REVISION, 1);
-    memcpy(table + H_CREATOR_ID, "RIVT", 4);
+    put_text(table + H_CREATOR_ID, "RIVT", 4);
     put32(table + H_CREATOR_REVISION, 1);
 }
 
@@ -124,7 +130,7 @@ static uint32_t write_root(uint8_t *table, const char *signature, unsigned entry
 {
     begin_table(table, signature, 1);
     for (unsigned i = 0; i < 2; i++) {
-        memcpy(table + HEADER_SIZE + i * entry_size, &tables[i], entry_size);
+        memcpy(table + HEADER_SIZE + (size_t)i * entry_size, &tables[i], entry_size);
     }
     end_table(table, HEADER_SIZE + 2 * entry_size);
     return HEADER_SIZE + 2 * entry_size;
@@ -132,8 +138,8 @@ static uint32_t write_root(uint8_t *table, const char *signature, unsigned entry
 
 static void write_rsdp(uint8_t *rsdp, uint64_t rsdt, uint64_t xsdt)
 {
-    memcpy(rsdp, "RSD PTR ", 8);
-    memcpy(rsdp + 9, "RIVET ", 6);
+    put_text(rsdp, "RSD PTR ", 8);
+    put_text(rsdp + 9, "RIVET ", 6);
     rsdp[15] = 2; /* revision */
     put32(rsdp + 16, (uint32_t)rsdt);
     put32(rsdp + 20, RSDP_SIZE);

@@ -110,7 +110,7 @@ int elf_read(const struct boot_file *file, struct elf_image *image, struct compl
     }
     *image = (struct elf_image){ .entry = header.entry };
     for (unsigned i = 0; i < header.count; i++) {
-        const uint8_t *at = file->data + header.table + i * header.entry_size;
+        const uint8_t *at = file->data + header.table + (size_t)i * header.entry_size;
         struct program_header program = read_program_header(at, header.is_64);
         if (program.type != SEGMENT_LOAD || program.memory_size == 0) {
             continue;

@@ -210,7 +210,7 @@ static void fill_e820(const struct ram *ram, uint8_t *zero_page)
     unsigned count = ram_map(ram, ranges);
 
     for (unsigned i = 0; i < count; i++) {
-        uint8_t *entry = zero_page + ZP_E820_TABLE + i * ZP_E820_ENTRY_SIZE;
+        uint8_t *entry = zero_page + ZP_E820_TABLE + (size_t)i * ZP_E820_ENTRY_SIZE;
         put64(entry, ranges[i].start);
         put64(entry + 8, ranges[i].size);
         put32(entry + 16, ranges[i].type);
@@ -241,11 +241,11 @@ static void write_page_tables(const struct ram *ram)
     uint64_t entry = (AT_PAGE_TABLES + PAGE_SIZE) | PRESENT_WRITE;
 
     ram_write(ram, AT_PAGE_TABLES, &entry, sizeof(entry));
-    for (unsigned i = 0; i < DIRECTORIES; i++) {
+    for (uint64_t i = 0; i < DIRECTORIES; i++) {
         uint64_t directory = AT_PAGE_TABLES + (2 + i) * PAGE_SIZE;
         entry = directory | PRESENT_WRITE;
         ram_write(ram, AT_PAGE_TABLES + PAGE_SIZE + i * 8, &entry, sizeof(entry));
-        for (unsigned j = 0; j < ENTRIES; j++) {
+        for (uint64_t j = 0; j < ENTRIES; j++) {
             entry = (i * GIB(1) + j * MIB(2)) | PRESENT_WRITE | LARGE;
             ram_write(ram, directory + j * 8, &entry, sizeof(entry));
         }

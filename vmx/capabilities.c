@@ -40,13 +40,11 @@ static void check_ept(uint64_t ept_vpid)
 
 static void negotiate(struct control_result *result)
 {
-    struct control_capabilities capabilities;
+    struct control_capabilities capabilities = { 0 };
     for (unsigned word = 0; word < CONTROL_WORDS; word++) {
         /* Without "activate secondary controls" their MSR does not exist. */
-        if (word == CONTROL_SECONDARY &&
-            !(capabilities.word[CONTROL_PRIMARY] >> 32 & PRIMARY_SECONDARY_CONTROLS)) {
-            capabilities.word[word] = 0;
-        } else {
+        if (word != CONTROL_SECONDARY ||
+            (capabilities.word[CONTROL_PRIMARY] >> 32 & PRIMARY_SECONDARY_CONTROLS)) {
             capabilities.word[word] = rdmsr(control_msr(word));
         }
     }

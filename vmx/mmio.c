@@ -233,7 +233,7 @@ static void kill(struct vcpu *vcpu, uint64_t gpa, const char *why, const uint8_t
                  unsigned count)
 {
     char text[3 * INSTRUCTION_MAX_LENGTH + 1] = "";
-    for (unsigned i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         lib_snprintf(text + 3 * i, sizeof(text) - 3 * i, " %02x", bytes[i]);
     }
     vm_kill(vcpu->vm, "vCPU %u: %s at RIP %llx, physical address %llx%s%s", vcpu->index, why,

@@ -7,7 +7,7 @@
 #include "vmx/exit_reasons.h"
 
 static const char *const names[EXIT_REASON_COUNT] = {
-#define X(name, number, text) [number] = text,
+#define X(name, number, text) [number] = (text),
     EXIT_REASONS(X)
 #undef X
 };
