@@ -6,7 +6,7 @@ import threading
 from .row import ROOT, Failure, Row, expect
 
 GROUP = "system"
-TIMEOUT = 240
+TIMEOUT = 600  # seconds; a boot takes 30 on an idle machine
 # What the demo of tools/debian-guest must show, one VM's console.
 MUST = (
     r"^debian# uname -a\nLinux debian ",
@@ -55,7 +55,7 @@ class Bare:
                 kernel, initrd = guest_files(run)
                 status, text = run.boot("--bare", kernel, "--module", initrd, "--cmdline",
                                         "console=ttyS0 demo", timeout=TIMEOUT)
-                expect(status, text, must=[r"^debian# uptime", r"^<3>"])
+                expect(status, text, must=[r"^debian# uptime", r"^<[34]>"])
                 cls.complaints = set(COMPLAINT.findall(text))
             return cls.complaints
 

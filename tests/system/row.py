@@ -7,8 +7,13 @@ import re
 import shlex
 import signal
 import subprocess
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Stopped(BaseException):
+    """The whole test run is being ended: no row may go on."""
 
 
 class Failure(Exception):
@@ -21,6 +26,42 @@ class Row:
     group: str
     name: str
     body: object
+
+
+class Children:
+    """The programs that rows are running now, so that all of them can be ended together."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.running = set()
+        self.stopped = False
+
+    def start(self, words, **how):
+        """As subprocess.Popen, in a process group of its own."""
+        with self.lock:
+            if self.stopped:
+                raise Stopped
+            child = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, **how)
+            self.running.add(child)
+            return child
+
+    def end(self, child):
+        """Ends what is left of a child and its group."""
+        with self.lock:
+            self.running.discard(child)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)
+            child.wait()
+
+    def stop(self):
+        """Ends all, and lets none start."""
+        with self.lock:
+            self.stopped = True
+            for child in self.running:
+                os.killpg(child.pid, signal.SIGTERM)
+
+
+CHILDREN = Children()
 
 
 class Run:
@@ -42,18 +83,15 @@ class Run:
             log.write(f"$ {shlex.join(words)}\n".encode())
             log.flush()
             start = log.tell()
-            child = subprocess.Popen(
-                words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True,
+            child = CHILDREN.start(
+                words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
                 env={**os.environ, "BUILD": str(self.build), **(environment or {})})
             try:
                 status = child.wait(timeout)
             except subprocess.TimeoutExpired:
                 raise Failure(f"did not end within {timeout} s") from None
             finally:
-                if child.poll() is None:
-                    os.killpg(child.pid, signal.SIGTERM)
-                    child.wait()
+                CHILDREN.end(child)
         return status, self.log.read_bytes()[start:].decode(errors="replace")
 
     def boot(self, *words, timeout=120):
