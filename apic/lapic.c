@@ -10,6 +10,7 @@
 #include "apic/icr.h"
 #include "apic/mode.h"
 #include "apic/page.h"
+#include "apic/paravirt.h"
 #include "apic/pi.h"
 #include "apic/port.h"
 #include "apic/registers.h"
@@ -99,6 +100,7 @@ void lapic_reset(struct lapic *lapic, bool init)
         atomic_store(&lapic->events, 0);
     }
     reset_registers(lapic, init);
+    paravirt_reset(lapic);
     lapic_mode_changed(lapic);
 }
 

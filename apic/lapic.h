@@ -56,6 +56,14 @@ struct lapic_restored {
     uint64_t deadline;
 };
 
+/* What is shared with the guest by its own wish, see apic/paravirt.h. */
+struct lapic_paravirt {
+    uint64_t pv_eoi; /* MSR_KVM_PV_EOI_EN */
+    uint64_t vapic;  /* guest-physical address; 0: none */
+    uint8_t vapic_tpr;
+    bool pv_eoi_offered, vapic_published; /* since the last entry */
+};
+
 struct lapic {
     uint8_t *page;      /* the virtual-APIC page */
     struct pi_desc *pi; /* 64-byte aligned */
@@ -73,6 +81,7 @@ struct lapic {
     _Atomic uint64_t eoi_exits[4];    /* the EOI-exit bitmap last published; posters look at it */
     struct lapic_timer timer;
     struct lapic_restored restored;
+    struct lapic_paravirt paravirt;
     bool software_enabled;       /* SVR bit 8 as last handled */
     uint64_t old_route_exits[4]; /* part of eoi_exits that no route asks for any more */
     bool status_stale;           /* vIRR or vISR changed: RVI and SVI must be published */
@@ -169,6 +178,18 @@ void lapic_timer_poll(struct lapic *lapic, uint64_t now);
  * no other event. A chosen vector is moved from vIRR to vISR here.
  */
 struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject);
+
+/*
+ * After every exit, before anything else looks at this local APIC: take over what the guest did by
+ * way of shared memory (apic/paravirt.h).
+ */
+void lapic_after_exit_slow(struct lapic *lapic);
+static inline void lapic_after_exit(struct lapic *lapic)
+{
+    if (lapic->paravirt.pv_eoi_offered || lapic->paravirt.vapic_published) {
+        lapic_after_exit_slow(lapic);
+    }
+}
 
 /*
  * Blocked vCPUs. lapic_has_interrupt: is an interrupt deliverable by priority (vIRR or PIR above

@@ -51,5 +51,11 @@ void apic_port_write_tpr_threshold(struct lapic *lapic, uint8_t threshold);
  */
 void apic_port_refresh_controls(struct lapic *lapic);
 
+/*
+ * Host pointer to size bytes of guest RAM at a guest-physical address, contiguous; NULL when any of
+ * them is no RAM. Good until the VM's memory map changes: not to be kept.
+ */
+void *apic_port_guest_memory(struct lapic *lapic, uint64_t address, uint64_t size);
+
 /* Log a guest's doing, once per kind where the caller keeps track. Any CPU. */
 void apic_port_log(struct lapic *lapic, const char *text, uint64_t value);

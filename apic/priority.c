@@ -11,6 +11,7 @@
 #include "apic/apicv.h"
 #include "apic/lapic.h"
 #include "apic/page.h"
+#include "apic/paravirt.h"
 #include "apic/pi.h"
 #include "apic/port.h"
 #include "apic/regs.h"
@@ -139,6 +140,7 @@ static struct lapic_entry choose(struct lapic *lapic, bool can_inject)
     }
     page_write(lapic, APIC_PPR, ppr);
     publish_tpr_threshold(lapic, pending, in_service);
+    paravirt_before_entry(lapic, pending, in_service);
     return entry;
 }
 

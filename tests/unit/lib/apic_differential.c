@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apic/paravirt.h"
 #include "apic/state.h"
 #include "lib/error.h"
 #include "tests/unit/lib/apic_guest.h"
@@ -187,8 +188,31 @@ static void enable(unsigned cpu)
     }
 }
 
+/* One byte for each vCPU. */
+static void enable_pv_eoi(unsigned cpu)
+{
+    uint64_t value = (MODEL_RAM_BASE + cpu * 4) | (next8() & 1);
+    same((uint64_t)lapic_write_pv_eoi(&model.vcpu[cpu].lapic, value), RIVET_OK, "PV EOI", cpu);
+}
+
+/* If the byte says so, clearing it is the EOI; the reference does what its register would. */
+static bool pv_eoi(unsigned cpu)
+{
+    uint8_t *byte = &model_ram[cpu * 4];
+    bool offered = (*byte & PV_EOI_NOT_NEEDED) != 0;
+    if (offered) {
+        *byte = 0;
+        ref_mmio_write(&ref, cpu, APIC_EOI, 0);
+        return true;
+    }
+    return false;
+}
+
 static void eoi(unsigned cpu)
 {
+    if (pv_eoi(cpu)) {
+        return;
+    }
     if (lapic_mode(&model.vcpu[cpu].lapic) == LAPIC_XAPIC) {
         guest_mmio_write(cpu, APIC_EOI, 0);
         ref_mmio_write(&ref, cpu, APIC_EOI, 0);
@@ -458,6 +482,9 @@ static void icr_operation(unsigned cpu, uint8_t which)
     case 2:
         send_msi();
         break;
+    case 5:
+        enable_pv_eoi(cpu);
+        break;
     case 3:
         if (next8() == 0) {
             power_up(cpu);
@@ -518,6 +545,7 @@ static void one_operation(enum differential_world world, unsigned operations)
     unsigned cpu = pick % REF_VCPUS;
     uint8_t which = next8();
 
+    lapic_after_exit(&model.vcpu[cpu].lapic);
     if (world == WORLD_TOGGLED && which >= 0xE0) {
         switch_apicv();
         return;

@@ -13,6 +13,7 @@
 #include "apic/port.h"
 
 struct model model;
+_Alignas(8) uint8_t model_ram[MODEL_RAM];
 
 const struct apic_features model_all_features = {
     .tpr_shadow = true,
@@ -186,6 +187,14 @@ void apic_port_refresh_controls(struct lapic *lapic)
     vcpu_of(lapic)->refreshes++;
 }
 
+void *apic_port_guest_memory(struct lapic *lapic, uint64_t address, uint64_t size)
+{
+    (void)lapic;
+    bool inside = address >= MODEL_RAM_BASE && address < MODEL_RAM_BASE + MODEL_RAM &&
+                  size <= MODEL_RAM_BASE + MODEL_RAM - address;
+    return inside ? &model_ram[address - MODEL_RAM_BASE] : NULL;
+}
+
 void apic_port_log(struct lapic *lapic, const char *text, uint64_t value)
 {
     (void)text;
@@ -199,6 +208,7 @@ void model_start(const struct apic_features *features, unsigned vcpus)
 {
     memset(&model, 0, offsetof(struct model, vcpu));
     memset(model.vcpu, 0, vcpus * sizeof(model.vcpu[0]));
+    memset(model_ram, 0, sizeof(model_ram));
     model.tsc = 1000000;
     apic_vm_init(&model.vm, features);
     for (unsigned i = 0; i < vcpus; i++) {
@@ -228,6 +238,7 @@ int model_enter(unsigned index)
 {
     struct model_vcpu *vcpu = &model.vcpu[index];
     vcpu->in_guest = false;
+    lapic_after_exit(&vcpu->lapic);
     struct lapic_entry entry = lapic_before_entry(&vcpu->lapic, vcpu->interrupts_enabled);
 
     vcpu->in_guest = true;

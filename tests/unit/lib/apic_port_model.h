@@ -39,6 +39,10 @@ struct model {
 
 extern struct model model;
 
+/* Guest RAM: MODEL_RAM bytes from MODEL_RAM_BASE on. */
+enum { MODEL_RAM = 256, MODEL_RAM_BASE = 0x5000 };
+extern uint8_t model_ram[MODEL_RAM];
+
 /* Every feature of a CPU with APICv, and the guest's CMCI. */
 extern const struct apic_features model_all_features;
 
