@@ -192,6 +192,11 @@ static uint32_t apic_secondary_controls(const struct lapic *lapic, bool xapic, b
     return controls;
 }
 
+const struct ept *apic_port_ept(const struct vcpu *vcpu)
+{
+    return has_access_page(&vcpu->lapic) ? &vcpu->vm->ept_xapic : &vcpu->vm->ept;
+}
+
 static void write_apic_controls(struct vcpu *vcpu)
 {
     struct lapic *lapic = &vcpu->lapic;
@@ -209,7 +214,7 @@ static void write_apic_controls(struct vcpu *vcpu)
     }
     vmwrite(VMCS_PIN_CONTROLS, vcpu->pin_controls);
     vmwrite(VMCS_SECONDARY_CONTROLS, vcpu->secondary_controls);
-    vmwrite(VMCS_EPT_POINTER, ept_pointer(xapic ? &vcpu->vm->ept_xapic : &vcpu->vm->ept));
+    vmwrite(VMCS_EPT_POINTER, ept_pointer(apic_port_ept(vcpu)));
     write_msr_bitmap(vcpu, x2apic, active && lapic->vm->features.register_virt, active);
 }
 

@@ -2,6 +2,7 @@
 /* vmx/'s side of apic/port.h beyond the port itself. */
 #pragma once
 
+struct ept;
 struct vcpu;
 
 /* Where the APIC-access page is in a guest: the address of an xAPIC that was not moved. */
@@ -12,3 +13,6 @@ struct vcpu;
  * before an entry, after lapic_before_entry.
  */
 void apic_port_flush(struct vcpu *vcpu);
+
+/* The EPT that goes with the mode and place of the vCPU's local APIC. Owner, root mode. */
+const struct ept *apic_port_ept(const struct vcpu *vcpu);

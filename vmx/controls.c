@@ -36,6 +36,7 @@ static const struct control_rule rules[] = {
     OPTIONAL(PRIMARY, PRIMARY_USE_TPR_SHADOW, "use TPR shadow"),
     ON_DEMAND(PRIMARY, PRIMARY_NMI_WINDOW_EXITING, "NMI-window exiting"),
     REQUIRED(PRIMARY, PRIMARY_USE_IO_BITMAPS, "use I/O bitmaps"),
+    ON_DEMAND(PRIMARY, PRIMARY_MONITOR_TRAP_FLAG, "monitor trap flag"),
     REQUIRED(PRIMARY, PRIMARY_USE_MSR_BITMAPS, "use MSR bitmaps"),
     REQUIRED(PRIMARY, PRIMARY_MONITOR_EXITING, "MONITOR exiting"),
     REQUIRED(PRIMARY, PRIMARY_SECONDARY_CONTROLS, "activate secondary controls"),

@@ -5,169 +5,7 @@
 
 #include "lib/bits.h"
 #include "lib/error.h"
-
-/* How an opcode names an operand, in the letters of the SDM's opcode maps. */
-enum spec {
-    NONE,
-    EB,
-    EW,
-    ED,
-    EV, /* memory by ModRM: byte, word, doubleword, operand size */
-    GB,
-    GV, /* register by ModRM.reg: byte, operand size */
-    AB,
-    AV, /* AL; rAX */
-    OB,
-    OV, /* memory by an offset in the instruction */
-    XB,
-    XV,
-    YB,
-    YV, /* memory at seg:rSI; at ES:rDI */
-    IS, /* immediate of the destination's size, 4 bytes at most */
-    IB, /* immediate byte, sign extended */
-    I8, /* immediate byte that stays one: a count, a bit offset */
-    I1, /* the number 1 */
-    CL,
-};
-
-/* Conditions on mode and prefixes; the opcode is something else, or undefined, without them. */
-enum {
-    ONLY_64 = 1,    /* in 64-bit mode only */
-    NOT_64 = 2,     /* not in 64-bit mode */
-    DEFAULT_64 = 4, /* 64-bit mode: operand size is 8, or 2 with 66H */
-    NO_66 = 8,      /* not with 66H */
-    NO_REP = 16,    /* not with F2H or F3H */
-    ONLY_66 = 32,   /* with 66H, which does not select the operand size */
-    NEVER_16 = 64,  /* operand size is 4 or 8 */
-};
-
-struct opcode {
-    uint8_t operation; /* or a group: GROUP_FIRST + row of groups[] */
-    uint8_t destination, source;
-    uint8_t conditions;
-};
-
-enum {
-    GROUP_FIRST = 0x80,
-    GROUP_1 = GROUP_FIRST,
-    GROUP_1A,
-    GROUP_2,
-    GROUP_3,
-    GROUP_4,
-    GROUP_5,
-    GROUP_8,
-    GROUP_11,
-    GROUP_15
-};
-
-/* Opcode groups: ModRM.reg selects. An operand that is NONE here comes from the opcode. */
-#define MEMBER(name)        \
-    {                       \
-        .operation = (name) \
-    }
-
-static const struct opcode groups[][8] = {
-    [GROUP_1 - GROUP_FIRST] = { MEMBER(OP_ADD), MEMBER(OP_OR), MEMBER(OP_ADC), MEMBER(OP_SBB),
-                                MEMBER(OP_AND), MEMBER(OP_SUB), MEMBER(OP_XOR), MEMBER(OP_CMP) },
-    [GROUP_1A - GROUP_FIRST] = { { .operation = OP_POP, .conditions = DEFAULT_64 } },
-    [GROUP_2 - GROUP_FIRST] = { MEMBER(OP_ROL), MEMBER(OP_ROR), MEMBER(OP_RCL), MEMBER(OP_RCR),
-                                MEMBER(OP_SHL), MEMBER(OP_SHR), MEMBER(OP_SHL), MEMBER(OP_SAR) },
-    [GROUP_3 - GROUP_FIRST] = { { .operation = OP_TEST, .source = IS },
-                                { .operation = OP_TEST, .source = IS },
-                                MEMBER(OP_NOT),
-                                MEMBER(OP_NEG) },
-    [GROUP_4 - GROUP_FIRST] = { MEMBER(OP_INC), MEMBER(OP_DEC) },
-    [GROUP_5 -
-        GROUP_FIRST] = { MEMBER(OP_INC),
-                         MEMBER(OP_DEC), [6] = { .operation = OP_PUSH, .conditions = DEFAULT_64 } },
-    [GROUP_8 -
-        GROUP_FIRST] = { [4] = MEMBER(OP_BT), MEMBER(OP_BTS), MEMBER(OP_BTR), MEMBER(OP_BTC) },
-    [GROUP_11 - GROUP_FIRST] = { MEMBER(OP_MOV) },
-    [GROUP_15 - GROUP_FIRST] = { [6] = { .operation = OP_FLUSH, .conditions = NO_REP | ONLY_66 },
-                                 [7] = { .operation = OP_FLUSH, .conditions = NO_REP } },
-};
-
-#define ALU(opcode, operation)                                                      \
-    [opcode] = { operation, EB, GB, 0 }, [(opcode) + 1] = { operation, EV, GV, 0 }, \
-    [(opcode) + 2] = { operation, GB, EB, 0 }, [(opcode) + 3] = { operation, GV, EV, 0 }
-
-static const struct opcode one_byte[256] = {
-    ALU(0x00, OP_ADD),
-    ALU(0x08, OP_OR),
-    ALU(0x10, OP_ADC),
-    ALU(0x18, OP_SBB),
-    ALU(0x20, OP_AND),
-    ALU(0x28, OP_SUB),
-    ALU(0x30, OP_XOR),
-    ALU(0x38, OP_CMP),
-    [0x63] = { OP_MOVSX, GV, ED, ONLY_64 | NO_66 }, /* with 66H SDM and CPUs differ */
-    [0x80] = { GROUP_1, EB, IS, 0 },
-    [0x81] = { GROUP_1, EV, IS, 0 },
-    [0x82] = { GROUP_1, EB, IS, NOT_64 },
-    [0x83] = { GROUP_1, EV, IB, 0 },
-    [0x84] = { OP_TEST, EB, GB, 0 },
-    [0x85] = { OP_TEST, EV, GV, 0 },
-    [0x86] = { OP_XCHG, EB, GB, 0 },
-    [0x87] = { OP_XCHG, EV, GV, 0 },
-    [0x88] = { OP_MOV, EB, GB, 0 },
-    [0x89] = { OP_MOV, EV, GV, 0 },
-    [0x8A] = { OP_MOV, GB, EB, 0 },
-    [0x8B] = { OP_MOV, GV, EV, 0 },
-    [0x8F] = { GROUP_1A, EV, NONE, 0 },
-    [0xA0] = { OP_MOV, AB, OB, 0 },
-    [0xA1] = { OP_MOV, AV, OV, 0 },
-    [0xA2] = { OP_MOV, OB, AB, 0 },
-    [0xA3] = { OP_MOV, OV, AV, 0 },
-    [0xA4] = { OP_MOVS, YB, XB, 0 },
-    [0xA5] = { OP_MOVS, YV, XV, 0 },
-    [0xA6] = { OP_CMPS, XB, YB, 0 },
-    [0xA7] = { OP_CMPS, XV, YV, 0 },
-    [0xAA] = { OP_STOS, YB, AB, 0 },
-    [0xAB] = { OP_STOS, YV, AV, 0 },
-    [0xAC] = { OP_LODS, AB, XB, 0 },
-    [0xAD] = { OP_LODS, AV, XV, 0 },
-    [0xAE] = { OP_SCAS, AB, YB, 0 },
-    [0xAF] = { OP_SCAS, AV, YV, 0 },
-    [0xC0] = { GROUP_2, EB, I8, 0 },
-    [0xC1] = { GROUP_2, EV, I8, 0 },
-    [0xC6] = { GROUP_11, EB, IS, 0 },
-    [0xC7] = { GROUP_11, EV, IS, 0 },
-    [0xD0] = { GROUP_2, EB, I1, 0 },
-    [0xD1] = { GROUP_2, EV, I1, 0 },
-    [0xD2] = { GROUP_2, EB, CL, 0 },
-    [0xD3] = { GROUP_2, EV, CL, 0 },
-    [0xF6] = { GROUP_3, EB, NONE, 0 },
-    [0xF7] = { GROUP_3, EV, NONE, 0 },
-    [0xFE] = { GROUP_4, EB, NONE, 0 },
-    [0xFF] = { GROUP_5, EV, NONE, 0 },
-};
-
-/* After 0FH. */
-static const struct opcode two_byte[256] = {
-    [0x40 ... 0x4F] = { OP_CMOVCC, GV, EV, 0 },
-    [0x90 ... 0x9F] = { OP_SETCC, EB, NONE, 0 },
-    [0xA3] = { OP_BT, EV, GV, 0 },
-    [0xAB] = { OP_BTS, EV, GV, 0 },
-    [0xAE] = { GROUP_15, EB, NONE, 0 },
-    [0xB0] = { OP_CMPXCHG, EB, GB, 0 },
-    [0xB1] = { OP_CMPXCHG, EV, GV, 0 },
-    [0xB3] = { OP_BTR, EV, GV, 0 },
-    [0xB6] = { OP_MOVZX, GV, EB, 0 },
-    [0xB7] = { OP_MOVZX, GV, EW, 0 },
-    [0xBA] = { GROUP_8, EV, I8, 0 },
-    [0xBB] = { OP_BTC, EV, GV, 0 },
-    [0xBE] = { OP_MOVSX, GV, EB, 0 },
-    [0xBF] = { OP_MOVSX, GV, EW, 0 },
-    [0xC0] = { OP_XADD, EB, GB, 0 },
-    [0xC1] = { OP_XADD, EV, GV, 0 },
-    [0xC3] = { OP_MOV, EV, GV, NO_66 | NO_REP | NEVER_16 }, /* MOVNTI */
-};
-
-/* After 0F 38H. */
-static const struct opcode three_byte[256] = {
-    [0xF0] = { OP_MOVBE, GV, EV, NO_REP },
-    [0xF1] = { OP_MOVBE, EV, GV, NO_REP },
-};
+#include "vmx/opcodes.h"
 
 enum { REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8 };
 
@@ -264,14 +102,14 @@ static const struct opcode *take_opcode(struct decoder *decoder)
     uint8_t byte = take_prefixes(decoder);
     if (byte != 0x0F) {
         decoder->out->condition = byte & 15;
-        return &one_byte[byte];
+        return opcode_one_byte(byte);
     }
     byte = (uint8_t)take(decoder, 1);
     decoder->out->condition = byte & 15;
     if (byte != 0x38) {
-        return &two_byte[byte];
+        return opcode_two_byte(byte);
     }
-    return &three_byte[take(decoder, 1)];
+    return opcode_three_byte((uint8_t)take(decoder, 1));
 }
 
 static uint8_t address_size(const struct decoder *decoder)
@@ -311,6 +149,9 @@ static bool conditions_hold(const struct decoder *decoder, uint8_t conditions)
         return false;
     }
     if ((conditions & ONLY_66) && !decoder->operand_prefix) {
+        return false;
+    }
+    if ((conditions & NO_F2) && decoder->rep == 0xF2) {
         return false;
     }
     return !((conditions & NO_REP) && decoder->rep);
@@ -428,6 +269,39 @@ static struct operand immediate(struct decoder *decoder, uint8_t encoded, uint8_
     return (struct operand){ OPERAND_IMMEDIATE, size, 0 };
 }
 
+/* Memory whose size the operand size does not give. */
+static struct operand special_memory(const struct decoder *decoder, enum spec spec)
+{
+    uint8_t size = 16;
+
+    if (spec == EY) {
+        size = decoder->rex & REX_W ? 8 : 4;
+    } else if (spec == EP) {
+        size = decoder->out->operand_size + 2;
+    } else if (spec == EQ) {
+        size = decoder->operand_prefix || decoder->rep ? 16 : 8;
+    } else if (spec == ES && decoder->rep) {
+        size = decoder->rep == 0xF3 ? 4 : 8;
+    }
+    return (struct operand){ OPERAND_MEMORY, size, 0 };
+}
+
+/* Implied memory at rSP or rBP; the decoder claims such forms only where the stack is 64 bits wide. */
+static struct operand stack_memory(struct decoder *decoder, enum spec spec)
+{
+    enum { SP = 4, BP = 5 };
+    uint8_t size = decoder->out->operand_size;
+    decoder->out->address_size = 8;
+    decoder->out->memory = (struct memory_operand){
+        .segment = SEGMENT_SS,
+        .base = spec == FRAME ? BP : SP,
+        .index = NO_REGISTER,
+        .scale = 1,
+        .displacement = spec == PUSHED ? -(int64_t)size : 0,
+    };
+    return (struct operand){ OPERAND_MEMORY, size, 0 };
+}
+
 /* Operands in their encoded order: memory by ModRM has been taken, immediates follow it. */
 static struct operand take_operand(struct decoder *decoder, enum spec spec)
 {
@@ -473,6 +347,18 @@ static struct operand take_operand(struct decoder *decoder, enum spec spec)
         return (struct operand){ OPERAND_IMMEDIATE, 1, 0 };
     case CL:
         return (struct operand){ OPERAND_GPR, 1, 1 };
+    case EY:
+    case EP:
+    case EQ:
+    case EX:
+    case ES:
+        return special_memory(decoder, spec);
+    case PUSHED:
+    case POPPED:
+    case FRAME:
+        return stack_memory(decoder, spec);
+    case IE:
+        return immediate(decoder, 3, 4);
     case NONE:
         break;
     }
@@ -481,8 +367,8 @@ static struct operand take_operand(struct decoder *decoder, enum spec spec)
 
 static bool has_modrm(const struct opcode *opcode)
 {
-    return (opcode->destination >= EB && opcode->destination <= EV) ||
-           (opcode->source >= EB && opcode->source <= EV);
+    return (opcode->destination >= EB && opcode->destination <= ES) ||
+           (opcode->source >= EB && opcode->source <= ES);
 }
 
 static bool is_byte(enum spec spec)
@@ -525,22 +411,6 @@ static bool lock_allowed(const struct instruction *instruction)
     }
 }
 
-/* Replace a group by its member that ModRM.reg names. */
-static struct opcode resolve_group(const struct decoder *decoder, struct opcode opcode)
-{
-    if (opcode.operation < GROUP_FIRST) {
-        return opcode;
-    }
-    const struct opcode *member =
-        &groups[opcode.operation - GROUP_FIRST][(decoder->modrm >> 3) & 7];
-    return (struct opcode){
-        .operation = member->operation,
-        .destination = opcode.destination,
-        .source = member->source ? member->source : opcode.source,
-        .conditions = opcode.conditions | member->conditions,
-    };
-}
-
 static void take_operands(struct decoder *decoder, const struct opcode *opcode)
 {
     struct instruction *out = decoder->out;
@@ -569,7 +439,7 @@ static int decode_body(struct decoder *decoder)
         if (decoder->overrun || decoder->modrm >= 0xC0) {
             return ERR_INVALID;
         }
-        opcode = resolve_group(decoder, opcode);
+        opcode = opcode_of_group(opcode, decoder->modrm);
         take_memory(decoder);
     }
     if (opcode.operation == OP_NONE || !conditions_hold(decoder, opcode.conditions)) {

@@ -61,6 +61,13 @@ enum operation {
     OP_LODS,
     OP_SCAS,
     OP_FLUSH, /* CLFLUSH, CLFLUSHOPT, CLWB: touches memory, changes nothing that is emulated */
+    /*
+     * The CPU itself has to execute these (vmx/step.h): the decoder says only that they read, write or
+     * modify memory, the operand destination, and how long they are.
+     */
+    OP_NATIVE_READ,
+    OP_NATIVE_WRITE,
+    OP_NATIVE_MODIFY,
 };
 
 enum operand_kind {

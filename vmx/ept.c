@@ -67,6 +67,15 @@ static uint64_t *walk(const struct ept *ept, uint64_t gpa, unsigned *level)
     }
 }
 
+/* Make table map what the large page of an entry does. */
+static void split(uint64_t *table, uint64_t entry, unsigned level)
+{
+    uint64_t base = entry & ~(entry_size(level) - 1) & EPT_ADDRESS;
+    for (unsigned i = 0; i < EPT_ENTRIES; i++) {
+        table[i] = leaf_entry(base + i * entry_size(level - 1), level - 1, entry & EPT_RWX);
+    }
+}
+
 /* Put an empty table into an entry that is not present, or one that maps the same as the large page did. */
 static int grow(uint64_t *entry, unsigned level)
 {
@@ -75,10 +84,7 @@ static int grow(uint64_t *entry, unsigned level)
         return ERR_NO_MEMORY;
     }
     if (is_present(*entry)) {
-        uint64_t base = *entry & ~(entry_size(level) - 1) & EPT_ADDRESS;
-        for (unsigned i = 0; i < EPT_ENTRIES; i++) {
-            table[i] = leaf_entry(base + i * entry_size(level - 1), level - 1, *entry & EPT_RWX);
-        }
+        split(table, *entry, level);
     }
     *entry = (uintptr_t)table | EPT_RWX;
     return RIVET_OK;
@@ -216,6 +222,38 @@ int ept_view_with_page(struct ept *copy, const struct ept *ept, uint64_t gpa, ui
         memcpy(table, table_of(shared), PAGE_SIZE);
     }
     return ept_map(copy, gpa, hpa, PAGE_SIZE, rights);
+}
+
+int ept_overlay_init(struct ept_overlay *overlay)
+{
+    for (unsigned level = 0; level < EPT_LEVELS; level++) {
+        overlay->tables[level] = memory_alloc_page();
+        if (overlay->tables[level] == NULL) {
+            return ERR_NO_MEMORY;
+        }
+    }
+    return RIVET_OK;
+}
+
+void ept_overlay_build(struct ept_overlay *overlay, const struct ept *ept, uint64_t gpa,
+                       uint64_t hpa, struct ept *view)
+{
+    uint64_t *table = overlay->tables[EPT_LEVELS - 1];
+    memcpy(table, ept->root, PAGE_SIZE);
+    for (unsigned level = EPT_LEVELS - 1; level > 0; level--) {
+        uint64_t *entry = &table[entry_index(gpa, level)];
+        table = overlay->tables[level - 1];
+        if (!is_present(*entry)) {
+            memset(table, 0, PAGE_SIZE);
+        } else if (is_leaf(*entry, level)) {
+            split(table, *entry, level);
+        } else {
+            memcpy(table, table_of(*entry), PAGE_SIZE);
+        }
+        *entry = (uintptr_t)table | EPT_RWX;
+    }
+    table[entry_index(gpa, 0)] = leaf_entry(hpa, 0, EPT_RWX);
+    *view = (struct ept){ .root = overlay->tables[EPT_LEVELS - 1], .features = ept->features };
 }
 
 uint64_t ept_pointer(const struct ept *ept)

@@ -44,5 +44,20 @@ int ept_lookup(const struct ept *ept, uint64_t gpa, uint64_t *hpa, unsigned *rig
 int ept_view_with_page(struct ept *copy, const struct ept *ept, uint64_t gpa, uint64_t hpa,
                        unsigned rights);
 
+/* Tables of its own for a view that is built again for each use; EPT levels from the page table up. */
+struct ept_overlay {
+    uint64_t *tables[4];
+};
+
+/* Allocate the tables. ERR_NO_MEMORY. */
+int ept_overlay_init(struct ept_overlay *overlay);
+
+/*
+ * Make *view the same as ept, but with the 4 KiB page at gpa mapped to hpa with all rights, whatever is
+ * there. What overlay was before is gone: INVEPT by the caller. Allocates nothing.
+ */
+void ept_overlay_build(struct ept_overlay *overlay, const struct ept *ept, uint64_t gpa,
+                       uint64_t hpa, struct ept *view);
+
 /* EPT pointer value for the VMCS: write-back, 4 levels, accessed/dirty flags as the CPU offers. */
 uint64_t ept_pointer(const struct ept *ept);

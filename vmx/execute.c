@@ -40,8 +40,7 @@ static uint64_t read_gpr(const struct machine *machine, unsigned reg, unsigned s
     return machine->gpr[reg] & mask_of(size);
 }
 
-static uint64_t effective_address(const struct instruction *instruction,
-                                  const struct machine *machine)
+uint64_t execute_address(const struct instruction *instruction, const struct machine *machine)
 {
     const struct memory_operand *memory = &instruction->memory;
     uint64_t address = (uint64_t)memory->displacement;
@@ -86,7 +85,7 @@ static int read_operand(const struct instruction *instruction, struct machine *m
         *value = instruction->immediate & mask_of(operand->size);
         return 0;
     case OPERAND_MEMORY:
-        return read_memory(instruction, machine, effective_address(instruction, machine),
+        return read_memory(instruction, machine, execute_address(instruction, machine),
                            operand->size, for_write, value);
     default:
         *value = 0;
@@ -106,8 +105,8 @@ static int write_operand(const struct instruction *instruction, struct machine *
         *gpr = (*gpr & ~0xFF00ULL) | (value & 0xFF) << 8;
         return 0;
     }
-    return write_memory(instruction, machine, effective_address(instruction, machine),
-                        operand->size, value);
+    return write_memory(instruction, machine, execute_address(instruction, machine), operand->size,
+                        value);
 }
 
 static void set_flags(struct machine *machine, uint64_t mask, uint64_t flags)

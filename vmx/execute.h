@@ -27,6 +27,9 @@ struct machine {
 
 enum { EXECUTE_DONE = 0, EXECUTE_REPEAT = 1 };
 
+/* The offset in its segment of the instruction's memory operand; no string instructions. Pure. */
+uint64_t execute_address(const struct instruction *instruction, const struct machine *machine);
+
 /*
  * Execute the instruction; of a repeated string instruction, one iteration. EXECUTE_DONE: it is
  * finished (the caller advances RIP). EXECUTE_REPEAT: iterations are left. Negative: an access failed;

@@ -12,6 +12,7 @@
 #include "vmx/exit_reasons.h"
 #include "vmx/halt.h"
 #include "vmx/schedule.h"
+#include "vmx/step.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
@@ -93,6 +94,11 @@ static void exit_external_interrupt(struct vcpu *vcpu)
 static void exit_window(struct vcpu *vcpu)
 {
     (void)vcpu;
+}
+
+static void exit_monitor_trap(struct vcpu *vcpu)
+{
+    (void)vcpu; /* step_exited has done the rest */
 }
 
 static void exit_init_signal(struct vcpu *vcpu)
@@ -193,6 +199,7 @@ static void (*const handlers[EXIT_REASON_COUNT])(struct vcpu *vcpu) = {
     [EXIT_REASON_RDMSR] = exit_rdmsr,
     [EXIT_REASON_WRMSR] = exit_wrmsr,
     [EXIT_REASON_MWAIT] = exit_undefined,
+    [EXIT_REASON_MONITOR_TRAP_FLAG] = exit_monitor_trap,
     [EXIT_REASON_MONITOR] = exit_undefined,
     [EXIT_REASON_PAUSE] = exit_pause,
     [EXIT_REASON_TPR_BELOW_THRESHOLD] = exit_tpr_below_threshold,
@@ -241,6 +248,7 @@ void exit_dispatch(struct vcpu *vcpu)
     if (can_interrupt_delivery(reason)) {
         event_collect(vcpu);
     }
+    step_exited(vcpu);
     if (reason >= EXIT_REASON_COUNT || handlers[reason] == NULL) {
         vm_kill(vcpu->vm, "vCPU %u: exit reason %u (%s), which cannot be, at RIP %llx", vcpu->index,
                 reason, exit_reason_name(reason), (unsigned long long)vmread(VMCS_GUEST_RIP));

@@ -6,6 +6,7 @@
 #include "vmx/event.h"
 #include "vmx/exits.h"
 #include "vmx/guest_memory.h"
+#include "vmx/mmio.h"
 #include "vmx/segment.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
@@ -158,37 +159,27 @@ static void advance(struct vcpu *vcpu, const struct string_io *io, unsigned reg,
     vcpu->gpr[reg] = value;
 }
 
-/* Move one element. 0, or a negative code of guest memory with *fault. */
+/* Move one element. 0, or ERR_GP and *fault. */
 static int move_element(struct vcpu *vcpu, const struct string_io *io, struct fault *fault)
 {
     uint64_t linear;
-    uint32_t value = 0;
+    struct guest_span span;
     unsigned access = io->in ? ACCESS_WRITE : ACCESS_READ;
     uint64_t offset = vcpu->gpr[io->pointer] & io->address_mask;
     int error = guest_linear(vcpu, io->segment, offset, io->size, access, &linear, fault);
     if (error == RIVET_OK) {
-        /* Also for INS: that the memory can be written is known before the port is read. */
-        error = guest_read_linear(vcpu, linear, &value, io->size, access, fault);
+        /* That the memory can be written is known before the port is read. */
+        error = guest_translate(vcpu, linear, io->size, access, &span, fault);
     }
     if (error != RIVET_OK) {
         return error;
     }
-    if (!io->in) {
-        port_out(vcpu, io->port, io->size, value);
-        return RIVET_OK;
-    }
-    value = port_in(vcpu, io->port, io->size);
-    return guest_write_linear(vcpu, linear, &value, io->size, fault);
-}
-
-static void string_failed(struct vcpu *vcpu, int error, const struct fault *fault)
-{
-    if (error == ERR_GP) {
-        guest_raise(vcpu, fault);
+    if (io->in) {
+        mmio_write_span(vcpu, &span, port_in(vcpu, io->port, io->size));
     } else {
-        vm_kill(vcpu->vm, "vCPU %u: INS or OUTS with memory that is not RAM, at RIP %llx",
-                vcpu->index, (unsigned long long)vmread(VMCS_GUEST_RIP));
+        port_out(vcpu, io->port, io->size, (uint32_t)mmio_read_span(vcpu, &span));
     }
+    return RIVET_OK;
 }
 
 /* One iteration is done while somebody debugs: it can trap like an instruction of its own. */
@@ -218,7 +209,7 @@ static void string(struct vcpu *vcpu, uint64_t qualification)
         struct fault fault;
         int error = move_element(vcpu, &io, &fault);
         if (error != RIVET_OK) {
-            string_failed(vcpu, error, &fault);
+            guest_raise(vcpu, &fault);
             return;
         }
         advance(vcpu, &io, io.pointer, step);

@@ -20,6 +20,8 @@
 #include "vmx/execute.h"
 #include "vmx/exits.h"
 #include "vmx/guest_memory.h"
+#include "vmx/mmio.h"
+#include "vmx/step.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
@@ -137,8 +139,7 @@ static uint8_t *memory_at(struct vcpu *vcpu, uint64_t gpa, unsigned size, unsign
     return (uint8_t *)(uintptr_t)hpa;
 }
 
-/* size bytes at gpa, which do not cross a page. */
-static uint64_t physical_read(struct vcpu *vcpu, uint64_t gpa, unsigned size)
+uint64_t mmio_read(struct vcpu *vcpu, uint64_t gpa, unsigned size)
 {
     unsigned rights;
     uint64_t value = 0;
@@ -157,7 +158,7 @@ static uint64_t physical_read(struct vcpu *vcpu, uint64_t gpa, unsigned size)
 }
 
 /* A write to read-only memory is lost, as one to a ROM. */
-static void physical_write(struct vcpu *vcpu, uint64_t gpa, unsigned size, uint64_t value)
+void mmio_write(struct vcpu *vcpu, uint64_t gpa, unsigned size, uint64_t value)
 {
     unsigned rights;
     uint8_t *memory = memory_at(vcpu, gpa, size, &rights);
@@ -172,6 +173,23 @@ static void physical_write(struct vcpu *vcpu, uint64_t gpa, unsigned size, uint6
         for (unsigned i = 0; i < size; i++) {
             device_write(vcpu, gpa + i, 1, value >> (8 * i) & 0xFF);
         }
+    }
+}
+
+uint64_t mmio_read_span(struct vcpu *vcpu, const struct guest_span *span)
+{
+    uint64_t value = mmio_read(vcpu, span->gpa[0], span->size[0]);
+    if (span->size[1]) {
+        value |= mmio_read(vcpu, span->gpa[1], span->size[1]) << (8 * span->size[0]);
+    }
+    return value;
+}
+
+void mmio_write_span(struct vcpu *vcpu, const struct guest_span *span, uint64_t value)
+{
+    mmio_write(vcpu, span->gpa[0], span->size[0], value);
+    if (span->size[1]) {
+        mmio_write(vcpu, span->gpa[1], span->size[1], value >> (8 * span->size[0]));
     }
 }
 
@@ -205,10 +223,7 @@ static int machine_read(void *context, unsigned segment, uint64_t offset, unsign
     if (error) {
         return error;
     }
-    *value = physical_read(emulation->vcpu, span.gpa[0], span.size[0]);
-    if (span.size[1]) {
-        *value |= physical_read(emulation->vcpu, span.gpa[1], span.size[1]) << (8 * span.size[0]);
-    }
+    *value = mmio_read_span(emulation->vcpu, &span);
     return 0;
 }
 
@@ -221,10 +236,7 @@ static int machine_write(void *context, unsigned segment, uint64_t offset, unsig
     if (error) {
         return error;
     }
-    physical_write(emulation->vcpu, span.gpa[0], span.size[0], value);
-    if (span.size[1]) {
-        physical_write(emulation->vcpu, span.gpa[1], span.size[1], value >> (8 * span.size[0]));
-    }
+    mmio_write_span(emulation->vcpu, &span, value);
     return 0;
 }
 
@@ -298,6 +310,11 @@ static uint64_t instruction_pointer_mask(void)
     return guest_code_mode() == DECODE_64 ? ~0ULL : 0xFFFFFFFFU;
 }
 
+static uint64_t next_rip(const struct instruction *instruction)
+{
+    return (vmread(VMCS_GUEST_RIP) + instruction->length) & instruction_pointer_mask();
+}
+
 /* Run the instruction; an access that faults raises its exception after what has been done so far. */
 static void run(struct emulation *emulation, const struct instruction *instruction)
 {
@@ -305,7 +322,7 @@ static void run(struct emulation *emulation, const struct instruction *instructi
     struct machine machine = {
         .gpr = vcpu->gpr,
         .rflags = vmread(VMCS_GUEST_RFLAGS),
-        .next_rip = (vmread(VMCS_GUEST_RIP) + instruction->length) & instruction_pointer_mask(),
+        .next_rip = next_rip(instruction),
         .stack_size = guest_stack_size(),
         .read = machine_read,
         .write = machine_write,
@@ -335,6 +352,26 @@ static void run(struct emulation *emulation, const struct instruction *instructi
     }
 }
 
+/* Let the CPU execute an instruction that accesses gpa; another device's bytes it must not touch. */
+static void step(struct emulation *emulation, const struct instruction *instruction, uint64_t gpa)
+{
+    struct vcpu *vcpu = emulation->vcpu;
+    bool write = instruction->operation != OP_NATIVE_READ;
+    struct machine machine = { .gpr = vcpu->gpr, .next_rip = next_rip(instruction) };
+    struct guest_span span;
+
+    vcpu->gpr[RSP] = vmread(VMCS_GUEST_RSP);
+    if (translate(emulation, instruction->memory.segment, execute_address(instruction, &machine),
+                  instruction->destination.size, write ? ACCESS_WRITE : ACCESS_READ, &span)) {
+        guest_raise(vcpu, &emulation->fault);
+        return;
+    }
+    struct step_access access = { .write = write, .next_rip = machine.next_rip };
+    memcpy(access.gpa, span.gpa, sizeof(access.gpa));
+    memcpy(access.size, span.size, sizeof(access.size));
+    step_begin(vcpu, align_down(gpa, PAGE_SIZE), &access);
+}
+
 /* Do the access to gpa that exited, by its instruction. */
 static void emulate(struct vcpu *vcpu, uint64_t gpa)
 {
@@ -350,6 +387,8 @@ static void emulate(struct vcpu *vcpu, uint64_t gpa)
         kill(vcpu, gpa, "code outside RAM accesses emulated memory", bytes, 0);
     } else if (error) {
         kill(vcpu, gpa, "instruction that Rivet cannot emulate", bytes, count);
+    } else if (instruction.operation >= OP_NATIVE_READ) {
+        step(&emulation, &instruction, gpa);
     } else {
         run(&emulation, &instruction);
     }

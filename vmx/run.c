@@ -15,6 +15,7 @@
 #include "vmx/halt.h"
 #include "vmx/schedule.h"
 #include "vmx/start.h"
+#include "vmx/step.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
@@ -138,6 +139,7 @@ static void enter(struct vcpu *vcpu)
 {
     event_prepare(vcpu);
     apic_port_flush(vcpu);
+    step_prepare(vcpu);
     arm_timer(vcpu);
     uint64_t entered = rdtsc();
     int failed = vcpu_enter(vcpu, vcpu->launched);

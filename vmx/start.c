@@ -8,6 +8,7 @@
 #include "lib/string.h"
 #include "vmx/cr.h"
 #include "vmx/segment.h"
+#include "vmx/step.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmcs.h"
 
@@ -48,6 +49,7 @@ static void write_common(struct vcpu *vcpu, uint64_t rip)
     memset(vcpu->gpr, 0, sizeof(vcpu->gpr));
     vcpu->gpr[RDX] = cpuid_read(1, 0).eax;
     vcpu->event.info = 0;
+    step_cancel(vcpu);
     vmwrite(VMCS_GUEST_RIP, rip);
     vmwrite(VMCS_GUEST_RSP, 0);
     vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_FIXED);

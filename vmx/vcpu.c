@@ -14,6 +14,7 @@
 #include "vmx/cpu_state.h"
 #include "vmx/msr.h"
 #include "vmx/start.h"
+#include "vmx/step.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
 #include "vmx/xstate.h"
@@ -28,8 +29,7 @@ enum { PLE_GAP = 128, PLE_WINDOW = 4096 };
  * #DB and #AC can recur without end while one is being delivered, and so hold the CPU for good; a
  * machine check is the host's.
  */
-#define INTERCEPTED_EXCEPTIONS                                                                     \
-    (BIT32(EXCEPTION_DB) | BIT32(EXCEPTION_AC) | BIT32(EXCEPTION_MC))
+#define INTERCEPTED_EXCEPTIONS (BIT32(EXCEPTION_DB) | BIT32(EXCEPTION_AC) | BIT32(EXCEPTION_MC))
 
 static uint16_t new_vpid(void)
 {
@@ -49,8 +49,9 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned home_cpu)
     vcpu->msr_bitmap = memory_alloc_page();
     vcpu->xstate = xstate_create();
     vcpu->msrs = msr_create();
-    if (vcpu->vmcs == NULL || vcpu->msr_bitmap == NULL || vcpu->xstate == NULL ||
-        vcpu->msrs == NULL) {
+    vcpu->step = step_create();
+    if (vcpu->step == NULL || vcpu->vmcs == NULL || vcpu->msr_bitmap == NULL ||
+        vcpu->xstate == NULL || vcpu->msrs == NULL) {
         return NULL;
     }
     vcpu->vm = vm;

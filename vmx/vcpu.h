@@ -15,6 +15,7 @@
 struct cpu;
 struct vm;
 struct xstate;    /* xstate.h: x87/SSE/AVX state, XCR0, IA32_XSS */
+struct step;      /* step.h: an instruction under way */
 struct msr_state; /* msr.h: MSRs without a VMCS field */
 
 /*
@@ -71,13 +72,14 @@ struct vcpu {
     struct vcpu_stats stats;
 
     /* Any CPU. */
-    _Atomic uint32_t mode;    /* enum vcpu_mode */
+    _Atomic uint32_t mode;        /* enum vcpu_mode */
     _Atomic uint32_t nmi_pending; /* NMIs that wait: 0 to 2 (event_post_nmi) */
-    _Atomic bool parked;      /* counted as stopped for the end or a reset of its VM */
-    struct cpu *home;         /* the CPU that runs it; fixed by vm_start */
+    _Atomic bool parked;          /* counted as stopped for the end or a reset of its VM */
+    struct cpu *home;             /* the CPU that runs it; fixed by vm_start */
 
     /* The rest: the home CPU only. */
     enum vcpu_activity activity;
+    unsigned nmis_pending; /* NMIs to deliver: at most 2, or 1 while NMIs are blocked */
 
     /* The exit being handled. */
     uint32_t exit_reason;      /* basic exit reason */
@@ -99,6 +101,8 @@ struct vcpu {
     uint16_t interrupt_status;   /* when interrupt_status_known */
     bool interrupt_status_known; /* read since the last exit */
     struct vcpu_boot_state boot; /* of vCPU 0 */
+
+    struct step *step; /* step.c */
 
     /* State that is in the CPU's registers while this was the last vCPU loaded there, else here. */
     struct xstate *xstate;  /* xstate.c */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* links: vmx/decode.c */
+/* links: vmx/decode.c vmx/opcodes.c */
 /* libs: -lZydis */
 /*
  * The instruction decoder against Zydis: whatever it claims, Zydis must see in the same way, and
@@ -275,9 +275,42 @@ static void compare_string_prefix(const struct comparison *c)
     }
 }
 
+static bool is_native(uint8_t operation)
+{
+    return operation >= OP_NATIVE_READ && operation <= OP_NATIVE_MODIFY;
+}
+
+/* Of an instruction that the CPU has to execute we say its memory operand and how that is used. */
+static void compare_native(const struct comparison *c)
+{
+    static const unsigned actions[] = { ZYDIS_OPERAND_ACTION_READ, ZYDIS_OPERAND_ACTION_WRITE,
+                                        ZYDIS_OPERAND_ACTION_READWRITE };
+    unsigned action = actions[c->ours.operation - OP_NATIVE_READ];
+    bool has_modrm = (c->theirs.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
+    for (unsigned i = 0; i < c->theirs.operand_count; i++) {
+        const ZydisDecodedOperand *theirs = &c->operands[i];
+        bool visible = theirs->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN;
+        if (theirs->type == ZYDIS_OPERAND_TYPE_MEMORY && visible == has_modrm) {
+            same(c, "memory size", 8U * c->ours.destination.size, theirs->size);
+            /* Conditional ones count. */
+            unsigned done = theirs->actions | theirs->actions >> 2;
+            same(c, "action", action, done & ZYDIS_OPERAND_ACTION_READWRITE);
+            if (has_modrm) {
+                compare_memory(c, &theirs->mem);
+            }
+            return;
+        }
+    }
+    differs(c, "memory operand", 1, 0);
+}
+
 static void compare(struct comparison *c)
 {
     same(c, "length", c->ours.length, c->theirs.length);
+    if (is_native(c->ours.operation)) {
+        compare_native(c);
+        return;
+    }
     if (!mnemonic_fits(&c->ours, c->theirs.mnemonic)) {
         differs(c, "operation", c->ours.operation, c->theirs.mnemonic);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* links: vmx/decode.c vmx/execute.c vmx/alu.c */
+/* links: vmx/decode.c vmx/opcodes.c vmx/execute.c vmx/alu.c */
 /*
  * Execution of decoded instructions against the CPU itself: the same bytes run natively and through
  * decode and execute on copies of the same registers, flags and memory; all must come out equal.

@@ -165,6 +165,39 @@ static void test_view(void **state)
     assert_int_equal(ept_view_with_page(&view, &ept, 0, MIB(7), EPT_RWX), ERR_EXISTS);
 }
 
+/* An overlay differs in one page, wherever that is, and can be built again elsewhere. */
+static void test_overlay(void **state)
+{
+    (void)state;
+    struct ept ept = new_ept(&all_sizes);
+    struct ept_overlay overlay;
+    struct ept view;
+    const uint64_t hole = 0xFF000000;
+    assert_int_equal(ept_map(&ept, 0, MIB(512), MIB(4), EPT_RWX), RIVET_OK);
+    assert_int_equal(ept_map(&ept, MIB(8), MIB(800), KIB(4), EPT_READ), RIVET_OK);
+    assert_int_equal(ept_overlay_init(&overlay), RIVET_OK);
+    unsigned used = pool_used;
+
+    ept_overlay_build(&overlay, &ept, MIB(2) + KIB(8), MIB(7), &view);
+    expect(&view, MIB(2) + KIB(8), MIB(7), KIB(4));
+    expect(&view, MIB(2), MIB(514), KIB(4));
+    expect(&view, MIB(2) + KIB(12), MIB(514) + KIB(12), KIB(4));
+    expect(&view, 0, MIB(512), MIB(2));
+    expect_hole(&view, hole);
+
+    ept_overlay_build(&overlay, &ept, hole, MIB(7), &view);
+    expect(&view, hole, MIB(7), KIB(4));
+    expect_hole(&view, hole + KIB(4));
+    expect(&view, MIB(2) + KIB(8), MIB(514) + KIB(8), MIB(2) - KIB(8));
+
+    ept_overlay_build(&overlay, &ept, MIB(8), MIB(7), &view);
+    expect(&view, MIB(8), MIB(7), KIB(4));
+    expect_hole(&view, hole);
+    expect_hole(&ept, hole);
+    assert_int_not_equal(ept_pointer(&view), ept_pointer(&ept));
+    assert_int_equal(pool_used, used);
+}
+
 /* Every allocation in turn fails: an error each time, and what is not mapped stays a hole. */
 static void test_no_memory(void **state)
 {
@@ -214,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup(test_unmap_splits, set_up),
         cmocka_unit_test_setup(test_rights, set_up),
         cmocka_unit_test_setup(test_view, set_up),
+        cmocka_unit_test_setup(test_overlay, set_up),
         cmocka_unit_test_setup(test_no_memory, set_up),
         cmocka_unit_test_setup(test_pointer, set_up),
         cmocka_unit_test_setup(test_range, set_up),
