@@ -12,7 +12,6 @@
 #include "apic/lapic.h"
 #include "apic/page.h"
 #include "apic/port.h"
-#include "apic/priority.h"
 #include "apic/vm.h"
 
 static bool test_bit(const uint64_t *bits, uint8_t vector)
@@ -70,7 +69,6 @@ void eoi_signal(struct lapic *lapic)
     }
     page_clear_vector(lapic, APIC_ISR, (uint8_t)vector);
     lapic->status_stale = true; /* SVI: or the next virtualized EOI clears the wrong bit */
-    priority_update_ppr(lapic);
     finish(lapic, (uint8_t)vector);
 }
 

@@ -270,6 +270,37 @@ static void test_deadline_in_the_past_fires_at_once(void **state)
     assert_int_equal(model_enter(0), VECTOR);
 }
 
+/* Nobody looked when it passed: replacing it does not lose its interrupt. */
+static void test_passed_deadline_fires_before_it_is_replaced(void **state)
+{
+    (void)state;
+    start_timer(APIC_TIMER_TSC_DEADLINE, 0);
+    set_deadline(8000);
+    model.tsc = 8001;
+    set_deadline(20000);
+    assert_int_equal(model_enter(0), VECTOR);
+    model_eoi(0);
+    assert_true(fired_at(20000));
+    set_deadline(21000);
+    model.tsc = 21000;
+    lapic_set_tsc_offset(lapic_of(0), -10000);
+    assert_int_equal(model_enter(0), VECTOR);
+}
+
+static void test_passed_count_fires_before_it_is_replaced(void **state)
+{
+    (void)state;
+    start_timer(APIC_TIMER_ONE_SHOT, 0xB);
+    mmio_set(0, APIC_INITIAL_COUNT, 100);
+    model.tsc += 101;
+    mmio_set(0, APIC_INITIAL_COUNT, 5000);
+    assert_int_equal(model_enter(0), VECTOR);
+    model_eoi(0);
+    model.tsc += 5001;
+    mmio_set(0, APIC_DIVIDE, 0x3);
+    assert_int_equal(model_enter(0), VECTOR);
+}
+
 static void test_deadline_zero_disarms(void **state)
 {
     (void)state;
@@ -354,6 +385,8 @@ int main(void)
         cmocka_unit_test(test_mode_change_by_apic_write_exit),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_deadline_in_the_past_fires_at_once),
+        cmocka_unit_test(test_passed_deadline_fires_before_it_is_replaced),
+        cmocka_unit_test(test_passed_count_fires_before_it_is_replaced),
         cmocka_unit_test(test_deadline_zero_disarms),
         cmocka_unit_test(test_deadline_ignored_in_other_modes),
         cmocka_unit_test(test_deadline_expired_under_mask_reads_zero),
