@@ -56,7 +56,10 @@ static void test_registers(void **state)
     set(1, 0);
     assert_int_equal(get(1), 0x00170020);
     assert_int_equal(get(3), 0);
+    line(23, true);
     assert_int_equal(get(0x40), 0);
+    assert_int_equal(get(0x0F), 0);
+    line(23, false);
     ioapic_mmio_write(&model.vm, 0x00, 0x1FF);
     assert_int_equal(ioapic_mmio_read(&model.vm, 0x00), 0xFF);
     assert_int_equal(ioapic_mmio_read(&model.vm, 0x20), 0);
