@@ -14,6 +14,10 @@
     {                                         \
         CONTROL_##word, bit, true, true, name \
     }
+#define OPTIONAL_ON_DEMAND(word, bit, name)    \
+    {                                          \
+        CONTROL_##word, bit, false, true, name \
+    }
 #define OPTIONAL(word, bit, name)               \
     {                                           \
         CONTROL_##word, bit, false, false, name \
@@ -43,6 +47,7 @@ static const struct control_rule rules[] = {
 
     OPTIONAL(SECONDARY, SECONDARY_VIRTUALIZE_APIC_ACCESSES, "virtualize APIC accesses"),
     REQUIRED(SECONDARY, SECONDARY_ENABLE_EPT, "enable EPT"),
+    OPTIONAL_ON_DEMAND(SECONDARY, SECONDARY_DESCRIPTOR_TABLE_EXITING, "descriptor-table exiting"),
     OPTIONAL(SECONDARY, SECONDARY_ENABLE_RDTSCP, "enable RDTSCP"),
     OPTIONAL(SECONDARY, SECONDARY_VIRTUALIZE_X2APIC_MODE, "virtualize x2APIC mode"),
     OPTIONAL(SECONDARY, SECONDARY_ENABLE_VPID, "enable VPID"),

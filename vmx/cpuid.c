@@ -267,6 +267,9 @@ static void structured_leaf(const struct cpuid_guest *guest, uint32_t subleaf, s
     if ((guest->cr4 & CR4_PKE) && (answer->ecx & CPUID_7_ECX_PKU)) {
         answer->ecx |= CPUID_7_ECX_OSPKE;
     }
+    if (machine.umip) {
+        answer->ecx |= CPUID_7_ECX_UMIP;
+    }
     if (!machine.invpcid) {
         answer->ebx &= ~CPUID_7_EBX_INVPCID;
     }

@@ -23,6 +23,7 @@ struct cpuid_machine {
     uint64_t tsc_hz;
     uint64_t xcr0, xss;           /* supported for guests */
     bool rdtscp, invpcid, xsaves; /* the VMX controls that these instructions need are available */
+    bool umip;                    /* offered whether the CPU has it or not (umip.h) */
 };
 
 /* Decide the policy. Boot CPU, once, after tsc_calibrate, xstate_enable_cpu and vmx_check_cpu. */

@@ -21,6 +21,7 @@
 #include "vmx/event.h"
 #include "vmx/exits.h"
 #include "vmx/policy.h"
+#include "vmx/umip.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
@@ -45,6 +46,12 @@ enum { SEGMENT_TYPE_TSS16_BUSY = 3 };
 /* PDPTE bits that must be 0 in PAE paging, beside those above MAXPHYADDR. */
 #define PDPTE_P        BIT(0)
 #define PDPTE_RESERVED (BIT(1) | BIT(2) | (0xFULL << 5))
+
+/* CR4 bits that guests can have although the CPU has not. */
+static uint64_t emulated_cr4(void)
+{
+    return umip_is_emulated() ? CR4_UMIP : 0;
+}
 
 /* CR4 bits that the guest may set: those that a CPUID bit announces. */
 static uint64_t cr4_allowed(const struct vcpu *vcpu)
@@ -80,7 +87,7 @@ static uint64_t cr4_allowed(const struct vcpu *vcpu)
             allowed |= features[i].cr4;
         }
     }
-    return allowed & vmx_capabilities()->cr4_fixed1;
+    return allowed & (vmx_capabilities()->cr4_fixed1 | emulated_cr4());
 }
 
 uint64_t cr0_read(void)
@@ -103,11 +110,15 @@ static void load_cr0(uint64_t value)
     vmwrite(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | required);
 }
 
-static void load_cr4(uint64_t value)
+static void load_cr4(struct vcpu *vcpu, uint64_t value)
 {
     uint64_t host = read_cr4() & CR4_MCE;
+    uint64_t guests = value & ~(CR4_MCE | emulated_cr4());
     vmwrite(VMCS_CR4_READ_SHADOW, value);
-    vmwrite(VMCS_GUEST_CR4, (value & ~CR4_MCE) | host | vmx_capabilities()->cr4_fixed0);
+    vmwrite(VMCS_GUEST_CR4, guests | host | vmx_capabilities()->cr4_fixed0);
+    if (umip_is_emulated()) {
+        umip_set(vcpu, (value & CR4_UMIP) != 0);
+    }
 }
 
 static void load_efer(uint64_t efer, uint64_t cr0)
@@ -124,9 +135,9 @@ static void load_efer(uint64_t efer, uint64_t cr0)
 void cr_set(struct vcpu *vcpu, uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, ~CR0_GUEST_OWNED);
-    vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~cr4_allowed(vcpu) | CR4_MCE);
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, ~cr4_allowed(vcpu) | CR4_MCE | emulated_cr4());
     load_cr0(cr0 | CR0_ET);
-    load_cr4(cr4);
+    load_cr4(vcpu, cr4);
     load_efer(efer, cr0);
     vpid_flush(vcpu);
 }
@@ -229,7 +240,7 @@ static bool cr4_valid(const struct vcpu *vcpu, uint64_t value, uint64_t old)
     return !pcid_on || (long_mode && !(vmread(VMCS_GUEST_CR3) & CR3_PCID));
 }
 
-/* Reached by a change of MCE, which may come with changes of any other bit. */
+/* Reached by a change of MCE or of what is emulated, which may come with changes of any other bit. */
 static int cr4_write(struct vcpu *vcpu, uint64_t value)
 {
     uint64_t old = cr4_read();
@@ -244,7 +255,7 @@ static int cr4_write(struct vcpu *vcpu, uint64_t value)
         load_pdptes(vcpu) != RIVET_OK) {
         return ERR_GP;
     }
-    load_cr4(value);
+    load_cr4(vcpu, value);
     if (changed & ~(CR4_MCE | CR4_OSXSAVE | CR4_OSFXSR | CR4_OSXMMEXCPT)) {
         vpid_flush(vcpu);
     }

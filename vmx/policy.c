@@ -9,6 +9,7 @@
 #include "vmx/cpuid.h"
 #include "vmx/cr.h"
 #include "vmx/msr.h"
+#include "vmx/umip.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/xstate.h"
@@ -22,6 +23,7 @@ static void decide_cpuid(void)
         .xss = xstate_supported_xss(),
         .rdtscp = vmx_has(CONTROL_SECONDARY, SECONDARY_ENABLE_RDTSCP),
         .invpcid = vmx_has(CONTROL_SECONDARY, SECONDARY_ENABLE_INVPCID),
+        .umip = umip_is_emulated(),
         .xsaves = vmx_has(CONTROL_SECONDARY, SECONDARY_ENABLE_XSAVES),
     };
     cpuid_init(&machine);

@@ -67,24 +67,40 @@ static void block_events(struct vcpu *vcpu)
     event_iteration_done(vcpu); /* with TF, VM entry wants a shadow to have a single step pending */
 }
 
+static void start(struct vcpu *vcpu)
+{
+    set_monitor_trap(vcpu, true);
+    block_events(vcpu);
+    vcpu->step->active = true;
+}
+
 void step_begin(struct vcpu *vcpu, uint64_t base, const struct step_access *access)
 {
     struct step *step = vcpu->step;
 
     step->base = base;
     step->access = *access;
+    step->without = 0;
     exchange(vcpu, false);
     ept_overlay_build(&step->overlay, apic_port_ept(vcpu), base, (uintptr_t)step->page,
                       &step->view);
     ept_flush(ept_pointer(&step->view));
-    set_monitor_trap(vcpu, true);
-    block_events(vcpu);
-    step->active = true;
+    start(vcpu);
+}
+
+void step_begin_without(struct vcpu *vcpu, uint32_t controls)
+{
+    vcpu->step->base = STEP_NO_PAGE;
+    vcpu->step->access = (struct step_access){ .write = false };
+    vcpu->step->without = controls;
+    vcpu->secondary_controls &= ~controls;
+    vmwrite(VMCS_SECONDARY_CONTROLS, vcpu->secondary_controls);
+    start(vcpu);
 }
 
 void step_prepare(struct vcpu *vcpu)
 {
-    if (vcpu->step->active) {
+    if (vcpu->step->active && vcpu->step->base != STEP_NO_PAGE) {
         vmwrite(VMCS_EPT_POINTER, ept_pointer(&vcpu->step->view));
     }
 }
@@ -95,6 +111,8 @@ void step_cancel(struct vcpu *vcpu)
         vcpu->step->active = false;
         set_monitor_trap(vcpu, false);
         vmwrite(VMCS_EPT_POINTER, ept_pointer(apic_port_ept(vcpu)));
+        vcpu->secondary_controls |= vcpu->step->without;
+        vmwrite(VMCS_SECONDARY_CONTROLS, vcpu->secondary_controls);
     }
 }
 
@@ -115,8 +133,9 @@ void step_exited(struct vcpu *vcpu)
         return;
     }
     step_cancel(vcpu);
-    if (vcpu->exit_reason == EXIT_REASON_EPT_VIOLATION ||
-        vcpu->exit_reason == EXIT_REASON_APIC_ACCESS) {
+    bool device = vcpu->exit_reason == EXIT_REASON_EPT_VIOLATION ||
+                  vcpu->exit_reason == EXIT_REASON_APIC_ACCESS;
+    if (device && step->base != STEP_NO_PAGE) {
         vm_kill(vcpu->vm, "vCPU %u: instruction that accesses two devices at RIP %llx", vcpu->index,
                 (unsigned long long)vmread(VMCS_GUEST_RIP));
         return;

@@ -25,12 +25,15 @@ struct step_access {
     uint64_t next_rip; /* where the instruction ends, so that it can be told from a fault */
 };
 
+#define STEP_NO_PAGE (~0ULL)
+
 struct step {
     bool active;
     struct ept_overlay overlay;
     uint8_t *page; /* stands where the device is */
     struct ept view;
-    uint64_t base; /* guest-physical address of page */
+    uint64_t base;    /* guest-physical address of page; STEP_NO_PAGE */
+    uint32_t without; /* secondary controls that are off meanwhile */
     struct step_access access;
 };
 
@@ -43,6 +46,12 @@ struct step *step_create(void);
  * Ends the handling of the exit. Owner, root mode, VMCS current, no event to deliver.
  */
 void step_begin(struct vcpu *vcpu, uint64_t base, const struct step_access *access);
+
+/*
+ * Execute the instruction at RIP by the CPU with these secondary controls off, which made it exit. Same
+ * conditions.
+ */
+void step_begin_without(struct vcpu *vcpu, uint32_t controls);
 
 /*
  * Around VM entries. prepare: right before one, after apic_port_flush. exited: for each exit before it is

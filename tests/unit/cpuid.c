@@ -42,6 +42,15 @@ static struct cpuid full_host(uint32_t leaf, uint32_t subleaf)
     return (struct cpuid){ ~0U, ~0U, ~0U, ~0U };
 }
 
+static struct cpuid host_without_umip(uint32_t leaf, uint32_t subleaf)
+{
+    struct cpuid answer = full_host(leaf, subleaf);
+    if (leaf == 7) {
+        answer.ecx &= ~BIT32(2);
+    }
+    return answer;
+}
+
 static struct cpuid_machine machine = {
     .read = full_host,
     .tsc_hz = TSC_HZ,
@@ -58,6 +67,8 @@ static int set_up(void **state)
     host_max_leaf = 0x16;
     machine.xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX | AVX512 | XCR0_PKRU;
     machine.rdtscp = machine.invpcid = machine.xsaves = true;
+    machine.read = full_host;
+    machine.umip = false;
     guest = (struct cpuid_guest){ .vcpu_count = 1, .xcr0 = XCR0_X87, .apic_enabled = true };
     cpuid_init(&machine);
     return 0;
@@ -122,6 +133,19 @@ static void features_follow_the_machine(void **state)
     assert_false(ask(0x80000001, 0).edx & CPUID_80000001_EDX_RDTSCP);
     assert_false(ask(0x0D, 1).eax & BIT32(3));
     assert_true(ask(0x0D, 1).eax & BIT32(1));
+}
+
+/* UMIP is there when the CPU has it or Rivet emulates it. */
+static void umip(void **state)
+{
+    (void)state;
+    assert_true(ask(7, 0).ecx & BIT32(2));
+    machine.read = host_without_umip;
+    cpuid_init(&machine);
+    assert_false(ask(7, 0).ecx & BIT32(2));
+    machine.umip = true;
+    cpuid_init(&machine);
+    assert_true(ask(7, 0).ecx & BIT32(2));
 }
 
 /* OSXSAVE and OSPKE mirror CR4; the XSAVE size follows XCR0. */
@@ -244,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup(features, set_up),
         cmocka_unit_test_setup(structured_features_hidden, set_up),
         cmocka_unit_test_setup(features_follow_the_machine, set_up),
+        cmocka_unit_test_setup(umip, set_up),
         cmocka_unit_test_setup(dynamic_bits, set_up),
         cmocka_unit_test_setup(topology, set_up),
         cmocka_unit_test_setup(caches, set_up),
