@@ -119,7 +119,9 @@ def rows():
         debian("4 vCPUs on 4 CPUs", "--cpus", "4", vcpus=4),
         Row(GROUP, "debian: two VMs on one CPU", two_on_one),
         debian("2 vCPUs on 2 CPUs", "--cpus", "2", vcpus=2),
-        debian("1 vCPU on 4 CPUs", "--cpus", "4", log=[r"^rivet: CPUs: 4 of 4 started"]),
+        debian("1 vCPU on 4 CPUs", "--cpus", "4", log=[r"^rivet: CPUs: 4 of 4 started"],
+               kernel_words="demo_word='two words'",
+               kernel_log=[r'Command line: console=ttyS0 demo "demo_word=two words"$']),
         debian("APICv", log=[r"^rivet: .*optional controls missing: none$",
                              r"^rivet: +interrupts: 0 injected"]),
         debian("apicv=off", "--options", "apicv=off", log=[
