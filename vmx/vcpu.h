@@ -79,7 +79,6 @@ struct vcpu {
 
     /* The rest: the home CPU only. */
     enum vcpu_activity activity;
-    unsigned nmis_pending; /* NMIs to deliver: at most 2, or 1 while NMIs are blocked */
 
     /* The exit being handled. */
     uint32_t exit_reason;      /* basic exit reason */
