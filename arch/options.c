@@ -13,7 +13,7 @@ static const struct option {
 } known[] = {
     { "console", "com1|com2|vga" },
     { "log", "info|debug" },
-    { "apicv", "on|off" },
+    { "apicv", "on|off|toggle" },
     { "gdb", "com2" },
     { "hold", NULL },
 };

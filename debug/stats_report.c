@@ -44,4 +44,8 @@ void stats_report(const struct vm *vm)
                  stats->timer_expired, stats->halts);
         log_info("  guest mode: %lu ticks", stats->guest_ticks);
     }
+    uint64_t switches = atomic_load(&vm->apicv_switches);
+    if (switches > 0) {
+        log_info("APICv of vm %s was switched %lu times", vm->name, switches);
+    }
 }

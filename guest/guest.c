@@ -23,6 +23,7 @@
 #include "guest/serial.h"
 #include "lib/bits.h"
 #include "lib/log.h"
+#include "vmx/apicv_toggle.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 
@@ -294,6 +295,8 @@ static void add_guest(const struct vm_config *vm_config, const struct boot_info 
     }
     if (option_is("apicv", "off")) {
         apicv_set_inhibit(&guest->vm->apic, APICV_INHIBIT_OPTION, true);
+    } else if (option_is("apicv", "toggle")) {
+        apicv_toggle_start(guest->vm);
     }
     guest_count++;
 }

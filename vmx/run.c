@@ -7,6 +7,7 @@
 #include "arch/vectors.h"
 #include "lib/log.h"
 #include "vmx/apic_port.h"
+#include "vmx/apicv_toggle.h"
 #include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 #include "vmx/entry.h"
@@ -89,6 +90,7 @@ static bool settle(struct vcpu *vcpu)
         }
         take_init_and_sipi(vcpu);
         poll_timer(vcpu);
+        apicv_toggle_poll(vcpu->vm);
         if (vcpu->activity == VCPU_ACTIVE || halt_end(vcpu)) {
             return !this_cpu()->vmx->reschedule;
         }
@@ -110,7 +112,9 @@ static void arm_timer(struct vcpu *vcpu)
 {
     uint64_t deadline = lapic_timer_deadline(&vcpu->lapic);
     uint64_t others = schedule_deadline();
+    uint64_t toggle = apicv_toggle_deadline(vcpu->vm);
     deadline = others < deadline ? others : deadline;
+    deadline = toggle < deadline ? toggle : deadline;
 
     uint32_t value = UINT32_MAX;
     if (deadline != UINT64_MAX) {

@@ -56,6 +56,7 @@ struct vm *vm_create(const char *name)
     }
     lib_snprintf(vm->name, sizeof(vm->name), "%s", name);
     vm->id = next_id++;
+    atomic_store(&vm->apicv_toggle_at, UINT64_MAX);
     struct apic_features features = vmx_apic_features();
     apic_vm_init(&vm->apic, &features);
     return vm;

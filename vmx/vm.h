@@ -78,6 +78,9 @@ struct vm {
     void *guest;                /* guest/'s own data */
     struct vm_said said;
 
+    _Atomic uint64_t apicv_toggle_at; /* apicv_toggle.c: TSC of the next switch, UINT64_MAX: none */
+    _Atomic uint64_t apicv_switches;  /* how many there were */
+
     struct ept ept_xapic;      /* ept with the APIC-access page at FEE00000H */
     _Atomic bool ending;       /* claimed by the first vm_stop */
     _Atomic uint32_t stopping; /* enum vm_stopping: why vCPUs must park */

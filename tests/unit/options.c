@@ -92,7 +92,7 @@ static void says_nothing_of_good_words(void **state)
     (void)state;
     assert_string_equal(check(""), "");
     assert_string_equal(check(" console=com1 log=debug  apicv=off gdb=com2 hold "), "");
-    assert_string_equal(check("console=vga console=com2 log=info apicv=on"), "");
+    assert_string_equal(check("console=vga console=com2 log=info apicv=on apicv=toggle"), "");
 }
 
 static void names_bad_words(void **state)
