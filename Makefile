@@ -17,7 +17,7 @@ say = $(if $(Q),@printf '  %-8s%s\n' $(1) $(patsubst $(BUILD)/%,%,$(2)))
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: all help run test test-long unit unit-binaries guests machine system reproducible format lint coverage fuzz model \
-        prove-bochs deps clean
+        prove-bochs kut deps clean
 
 all: $(BUILD)/rivet.elf  ## build Rivet (the default)
 
@@ -173,6 +173,10 @@ reproducible: $(BUILD)/rivet.elf  ## check that two builds are byte-identical
 
 prove-bochs: guests  ## show that each patch of the test emulator is needed and works
 	tools/bochs/prove $(BUILD)
+
+kut: $(BUILD)/rivet.elf machine  ## kvm-unit-tests, built in KUT=FOLDER, under Rivet; ONLY=REGEX selects
+	$(Q)test -n "$(KUT)" || { echo "make kut: KUT=folder with built tests is missing" >&2; exit 2; }
+	$(Q)tools/kut --build $(BUILD) --only '$(ONLY)' $(KUT)
 
 # --- Quality -----------------------------------------------------------------------------------------
 
