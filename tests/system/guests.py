@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Test guests: bare on the emulator, and under Rivet with APICv on and off; all must say the same.
+"""Test guests: bare on the emulator, and under Rivet with APICv on, off and toggled; all must say the same.
 
 A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), cpus=N, mem=MiB, model=CPU, timeout=S,
@@ -12,7 +12,7 @@ import shlex
 from .row import ROOT, Failure, Row, expect
 
 GROUP = "guests"
-VARIANTS = ("", "apicv=off")
+VARIANTS = ("", "apicv=off", "apicv=toggle")
 SUMMARY = r"^SUMMARY: [1-9]\d* tests?, 0 failed$"
 
 
