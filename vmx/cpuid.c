@@ -12,6 +12,7 @@ enum {
     TOPOLOGY_V2_LEAF = 0x1F,
     HYPERVISOR_LEAF = 0x40000000,
     KVM_FEATURES_LEAF = 0x40000001,
+    KVM_FEATURE_PV_EOI = 1 << 6,
     MAX_HYPERVISOR_LEAF = KVM_FEATURES_LEAF,
     MAX_EXTENDED_LEAF = (int)0x80000008,
     ANY_SUBLEAF = -1,
@@ -185,8 +186,8 @@ static const struct {
     /* EBX, ECX, EDX: "KVMKVMKVM"; Linux then takes x2APIC without interrupt remapping. */
     { HYPERVISOR_LEAF, ANY_SUBLEAF,
       .set = { MAX_HYPERVISOR_LEAF, 0x4B4D564B, 0x564B4D56, 0x0000004D } },
-    /* No paravirtual feature: the clocksource stays the TSC. */
-    { KVM_FEATURES_LEAF, ANY_SUBLEAF, .set = { 0, 0, 0, 0 } },
+    /* PV EOI only: the clocksource stays the TSC. */
+    { KVM_FEATURES_LEAF, ANY_SUBLEAF, .set = { .eax = KVM_FEATURE_PV_EOI } },
     { 0x80000000, ANY_SUBLEAF, .set = { (uint32_t)MAX_EXTENDED_LEAF, 0, 0, 0 } },
     {
         0x80000001,

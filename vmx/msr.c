@@ -4,6 +4,7 @@
 #include "vmx/msr.h"
 
 #include "apic/lapic.h"
+#include "apic/paravirt.h"
 #include "arch/cpuid.h"
 #include "arch/memory.h"
 #include "arch/msr.h"
@@ -159,6 +160,19 @@ static int read_apic(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 static int write_apic(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     return lapic_write_msr(&vcpu->lapic, msr, value);
+}
+
+static int read_pv_eoi(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = lapic_read_pv_eoi(&vcpu->lapic);
+    return RIVET_OK;
+}
+
+static int write_pv_eoi(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    return lapic_write_pv_eoi(&vcpu->lapic, value);
 }
 
 /* Locked with VMX off: the guest has neither VMX nor SMX. */
@@ -426,6 +440,7 @@ static const struct rule {
     { IA32_TSC_DEADLINE, IA32_TSC_DEADLINE, read_apic, write_apic, ~0ULL },
     { 0x800, 0x8FF, read_apic, write_apic, ~0ULL }, /* x2APIC registers */
     { IA32_XSS, IA32_XSS, read_xss, write_xss, ~0ULL },
+    { MSR_PV_EOI, MSR_PV_EOI, read_pv_eoi, write_pv_eoi, ~0ULL },
     { IA32_EFER, IA32_EFER, read_vmcs, write_efer, ~0ULL },
     { IA32_STAR, IA32_STAR, read_loaded, write_loaded, ~0ULL },
     { IA32_LSTAR, IA32_CSTAR, read_loaded, write_loaded_address, ~0ULL },

@@ -10,6 +10,7 @@
 #include "vmx/apicv_toggle.h"
 #include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
+#include "vmx/deadline.h"
 #include "vmx/entry.h"
 #include "vmx/event.h"
 #include "vmx/exits.h"
@@ -63,12 +64,11 @@ static void take_init_and_sipi(struct vcpu *vcpu)
 
 static void poll_timer(struct vcpu *vcpu)
 {
-    uint64_t deadline = lapic_timer_deadline(&vcpu->lapic);
+    uint64_t deadline = deadline_next(vcpu);
     if (deadline != UINT64_MAX) {
         uint64_t now = rdtsc();
         if (deadline <= now) {
-            vcpu->stats.timer_expired++;
-            lapic_timer_poll(&vcpu->lapic, now);
+            deadline_poll(vcpu, now);
         }
     }
 }
@@ -110,7 +110,7 @@ static bool has_requests(struct vcpu *vcpu)
 /* Arm the VMX-preemption timer for the next thing that needs root mode. */
 static void arm_timer(struct vcpu *vcpu)
 {
-    uint64_t deadline = lapic_timer_deadline(&vcpu->lapic);
+    uint64_t deadline = deadline_next(vcpu);
     uint64_t others = schedule_deadline();
     uint64_t toggle = apicv_toggle_deadline(vcpu->vm);
     deadline = others < deadline ? others : deadline;
@@ -155,6 +155,7 @@ static void enter(struct vcpu *vcpu)
     }
     vcpu->launched = true;
     vcpu->interrupt_status_known = false;
+    lapic_after_exit(&vcpu->lapic);
     exit_dispatch(vcpu);
 }
 
