@@ -6,6 +6,7 @@
  */
 #include "apic/eoi.h"
 #include "apic/error.h"
+#include "apic/extint.h"
 #include "apic/lapic.h"
 #include "apic/page.h"
 #include "apic/pi.h"
@@ -105,6 +106,9 @@ bool lapic_accept(struct lapic *lapic, const struct apic_message *message)
     case APIC_DELIVERY_SIPI:
         return accept_sipi(lapic, message->vector);
     case APIC_DELIVERY_EXTINT:
+        if (atomic_load(&lapic->vm->extint_source) != APIC_EXTINT_NONE) {
+            return extint_accept(lapic);
+        }
         return refuse(lapic, APIC_LOG_EXTINT, "dropped an ExtINT: there is no 8259",
                       message->vector);
     case APIC_DELIVERY_RESERVED:

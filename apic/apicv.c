@@ -11,6 +11,7 @@
 
 #include "apic/eoi.h"
 #include "apic/error.h"
+#include "apic/extint.h"
 #include "apic/lapic.h"
 #include "apic/page.h"
 #include "apic/port.h"
@@ -77,4 +78,7 @@ void apicv_handle_requests(struct lapic *lapic)
         eoi_publish_exits(lapic);
     }
     apicv_handle_error_request(lapic);
+    if (take_request(lapic, LAPIC_REQUEST_LINT0)) {
+        extint_handle_lint0(lapic);
+    }
 }

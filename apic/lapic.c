@@ -7,6 +7,7 @@
 #include "apic/lapic.h"
 
 #include "apic/error.h"
+#include "apic/extint.h"
 #include "apic/icr.h"
 #include "apic/mode.h"
 #include "apic/page.h"
@@ -58,7 +59,8 @@ static void forget_interrupts(struct lapic *lapic)
         atomic_store(&lapic->level_posted[word], 0);
     }
     atomic_store(&lapic->esr_pending, 0);
-    atomic_fetch_and(&lapic->requests, ~(uint32_t)LAPIC_REQUEST_ERROR);
+    atomic_fetch_and(&lapic->extint, ~(uint32_t)LAPIC_EXTINT_MESSAGE);
+    atomic_fetch_and(&lapic->requests, ~(uint32_t)(LAPIC_REQUEST_ERROR | LAPIC_REQUEST_LINT0));
     lapic->status_stale = true;
 }
 

@@ -44,6 +44,7 @@ enum lapic_request {
     LAPIC_REQUEST_APICV = 1 << 0,     /* inhibition or mode changed: apply */
     LAPIC_REQUEST_EOI_EXITS = 1 << 1, /* I/O APIC routes changed: compute the EOI-exit bitmap */
     LAPIC_REQUEST_ERROR = 1 << 2,     /* an ESR bit was set: raise LVT error */
+    LAPIC_REQUEST_LINT0 = 1 << 3,     /* the LINT0 pin rose */
 };
 
 /*
@@ -77,6 +78,7 @@ struct lapic {
     /* Owned by apic/. */
     _Atomic uint32_t requests;        /* enum lapic_request */
     _Atomic uint32_t esr_pending;     /* errors detected since ESR was last written */
+    _Atomic uint32_t extint;          /* enum lapic_extint */
     _Atomic uint64_t level_posted[4]; /* level-triggered vectors posted and not yet EOIed */
     _Atomic uint64_t eoi_exits[4];    /* the EOI-exit bitmap last published; posters look at it */
     struct lapic_timer timer;
@@ -193,9 +195,17 @@ static inline void lapic_after_exit(struct lapic *lapic)
 
 /*
  * Blocked vCPUs. lapic_has_interrupt: is an interrupt deliverable by priority (vIRR or PIR above
- * vPPR), whatever IF says? Owner. Returns the vector or -1.
+ * vPPR), whatever IF says? Owner. Returns the vector or -1. lapic_has_extint: does the 8259 pair ask
+ * for attention here? It has no priority, and a vector only when it is acknowledged. Any CPU.
  */
 int lapic_has_interrupt(struct lapic *lapic);
+bool lapic_has_extint(const struct lapic *lapic);
+
+/* Must the owner pass through lapic_before_entry, although nothing is posted? Any CPU. */
+static inline bool lapic_has_requests(const struct lapic *lapic)
+{
+    return atomic_load(&lapic->requests) != 0 || lapic_has_extint(lapic);
+}
 
 /*
  * Descriptor state for the scheduler. load: the vCPU is about to run on the CPU with that APIC id
@@ -217,6 +227,20 @@ struct lapic_events lapic_take_events(struct lapic *lapic, bool wait_for_sipi);
  * offset says; a masked entry drops it. Owner, root mode.
  */
 void lapic_local_interrupt(struct lapic *lapic, uint32_t offset);
+
+/*
+ * Level of the LINT0 pin, to which a PC wires the 8259 pair. Any CPU; takes no lock of apic/. While
+ * it is high and LVT0 is in ExtINT mode, or the local APIC is disabled by its base MSR, the owner
+ * gets a vector by apic_port_acknowledge_extint as soon as the guest accepts interrupts. In other
+ * modes a rise raises LVT0's interrupt.
+ */
+void lapic_set_lint0(struct lapic *lapic, bool level);
+
+/*
+ * The state in which a PC's firmware leaves the boot processor: enabled, LINT0 ExtINT, LINT1 NMI
+ * (MultiProcessor Specification, "Virtual Wire Mode"). Owner, after reset.
+ */
+void lapic_set_virtual_wire(struct lapic *lapic);
 
 /*
  * One message for this local APIC (destination already decided); whether it was accepted. Any CPU;

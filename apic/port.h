@@ -52,6 +52,12 @@ void apic_port_write_tpr_threshold(struct lapic *lapic, uint8_t threshold);
 void apic_port_refresh_controls(struct lapic *lapic);
 
 /*
+ * INTA cycle: the vector of the 8259 pair's interrupt (7 or 15 of its own when there is none any
+ * more), -1 when there is no 8259. It may call lapic_set_lint0 and ioapic_set_line.
+ */
+int apic_port_acknowledge_extint(struct lapic *lapic);
+
+/*
  * Host pointer to size bytes of guest RAM at a guest-physical address, contiguous; NULL when any of
  * them is no RAM. Good until the VM's memory map changes: not to be kept.
  */

@@ -9,6 +9,7 @@
 #include "apic/priority.h"
 
 #include "apic/apicv.h"
+#include "apic/extint.h"
 #include "apic/lapic.h"
 #include "apic/page.h"
 #include "apic/paravirt.h"
@@ -144,6 +145,22 @@ static struct lapic_entry choose(struct lapic *lapic, bool can_inject)
     return entry;
 }
 
+/*
+ * The 8259 pair asks: its interrupt goes before those of the local APIC, whose priorities do not
+ * concern it. What waits after that needs a window.
+ */
+static struct lapic_entry choose_extint(struct lapic *lapic, bool can_inject)
+{
+    int vector = can_inject ? extint_acknowledge(lapic) : -1;
+    struct lapic_entry entry = choose(lapic, can_inject && vector < 0);
+
+    if (vector >= 0) {
+        entry.inject = vector;
+    }
+    entry.interrupt_window |= lapic_has_extint(lapic);
+    return entry;
+}
+
 struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject)
 {
     if (atomic_load_explicit(&lapic->requests, memory_order_acquire) != 0) {
@@ -151,7 +168,8 @@ struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject)
     }
     priority_pull_posted(lapic);
     if (!lapic_apicv_active(lapic)) {
-        return choose(lapic, can_inject);
+        return lapic_has_extint(lapic) ? choose_extint(lapic, can_inject)
+                                       : choose(lapic, can_inject);
     }
     if (lapic->status_stale) {
         apicv_publish_status(lapic);

@@ -5,6 +5,7 @@
  */
 #include "apic/vm.h"
 
+#include "apic/extint.h"
 #include "apic/lapic.h"
 #include "apic/map.h"
 #include "apic/page.h"
@@ -211,21 +212,35 @@ void apic_vm_ids_changed(struct apic_vm *vm)
     apic_vm_routes_changed(vm);
 }
 
-static bool lint0_is_extint(const struct lapic *lapic)
+static bool extint_possible(struct apic_vm *vm)
 {
-    uint32_t lvt = page_read(lapic, APIC_LVT_LINT0);
-    return (lvt & APIC_LVT_MASKED) == 0 &&
-           field_get(APIC_LVT_DELIVERY_MODE, lvt) == APIC_DELIVERY_EXTINT;
+    if (atomic_load(&vm->extint_source) != APIC_EXTINT_LIVE) {
+        return false;
+    }
+    bool open = ioapic_has_extint(vm);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        open |= vm->lapics[i] != NULL && extint_lvt0_open(vm->lapics[i]);
+    }
+    return open;
 }
 
+/*
+ * Several CPUs can be here with different answers. Each ends only when the reason stands as it finds
+ * the registers afterwards, so that the last answer is the right one.
+ */
 void apic_vm_extint_changed(struct apic_vm *vm)
 {
-    bool in_use = ioapic_has_extint(vm);
+    bool possible = extint_possible(vm);
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        in_use |= vm->lapics[i] != NULL && lint0_is_extint(vm->lapics[i]);
+    while (possible != ((atomic_load(&vm->inhibits) & BIT32(APICV_INHIBIT_EXTINT)) != 0)) {
+        apicv_set_inhibit(vm, APICV_INHIBIT_EXTINT, possible);
+        possible = extint_possible(vm);
     }
-    if (in_use != ((atomic_load(&vm->inhibits) & BIT32(APICV_INHIBIT_EXTINT)) != 0)) {
-        apicv_set_inhibit(vm, APICV_INHIBIT_EXTINT, in_use);
+}
+
+void apic_vm_set_extint_source(struct apic_vm *vm, enum apic_extint_source source)
+{
+    if (atomic_exchange(&vm->extint_source, source) != source) {
+        apic_vm_extint_changed(vm);
     }
 }

@@ -33,9 +33,16 @@ enum apicv_inhibit {
     APICV_INHIBIT_HARDWARE,   /* the CPU has no virtual-interrupt delivery */
     APICV_INHIBIT_APIC_ID,    /* an xAPIC id was changed, or two are equal */
     APICV_INHIBIT_APIC_BASE,  /* an xAPIC base was moved */
-    APICV_INHIBIT_EXTINT,     /* LVT0 or an I/O APIC entry delivers ExtINT */
+    APICV_INHIBIT_EXTINT,     /* LVT0 or an I/O APIC entry could deliver ExtINT */
     APICV_INHIBIT_DEBUGGER,   /* a debugger blocks interrupts */
     APICV_INHIBIT_MONITOR,    /* monitor command */
+};
+
+/* What an external 8259 pair can do, see apic_vm_set_extint_source. */
+enum apic_extint_source {
+    APIC_EXTINT_NONE = 0, /* there is none */
+    APIC_EXTINT_QUIET,    /* it asks for nothing and cannot: all its inputs are masked */
+    APIC_EXTINT_LIVE,
 };
 
 /* An interrupt message: from an I/O APIC entry, an MSI, an ICR or an LVT entry. */
@@ -64,6 +71,7 @@ struct apic_vm {
     /* Owned by apic/. */
     struct apic_map map;
     _Atomic uint32_t arbitration_turn; /* vCPU that won the last lowest-priority arbitration */
+    _Atomic uint32_t extint_source;    /* enum apic_extint_source */
     _Atomic uint32_t logged;           /* bit per enum apic_log: said once */
 };
 
@@ -95,8 +103,14 @@ bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set);
  */
 void apic_vm_ids_changed(struct apic_vm *vm);
 
-/* An LVT0 or I/O APIC entry changed: is an ExtINT source unmasked? Any CPU, no lock held. */
+/* An LVT0, an I/O APIC entry or the source changed: could ExtINT come? Any CPU, no lock held. */
 void apic_vm_extint_changed(struct apic_vm *vm);
+
+/*
+ * Say what the 8259 pair can do, before it becomes LIVE and after it has ceased to be. Any CPU, no
+ * apic/ lock held, calls one after the other.
+ */
+void apic_vm_set_extint_source(struct apic_vm *vm, enum apic_extint_source source);
 
 /* An I/O APIC route changed: every vCPU computes its EOI-exit bitmap anew. Any CPU. */
 void apic_vm_routes_changed(struct apic_vm *vm);

@@ -72,6 +72,12 @@ void apic_port_nmi(struct lapic *lapic)
     poke(vcpu, VECTOR_KICK);
 }
 
+int apic_port_acknowledge_extint(struct lapic *lapic)
+{
+    struct vm *vm = vcpu_of_lapic(lapic)->vm;
+    return vm->acknowledge_extint != NULL ? vm->acknowledge_extint(vm) : -1;
+}
+
 void apic_port_log(struct lapic *lapic, const char *text, uint64_t value)
 {
     struct vcpu *vcpu = vcpu_of_lapic(lapic);

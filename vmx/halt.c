@@ -33,7 +33,7 @@ static bool interrupt_waits(struct vcpu *vcpu)
         return false;
     }
     lapic_before_entry(&vcpu->lapic, false);
-    return lapic_has_interrupt(&vcpu->lapic) >= 0;
+    return lapic_has_extint(&vcpu->lapic) || lapic_has_interrupt(&vcpu->lapic) >= 0;
 }
 
 bool halt_end(struct vcpu *vcpu)
@@ -53,8 +53,8 @@ static bool attention(struct vcpu *vcpu)
     if (vcpu->activity == VCPU_WAIT_FOR_SIPI) {
         return false;
     }
-    bool posted = !lapic_block(&vcpu->lapic, VECTOR_POSTED_WAKEUP);
-    return nmi_waits(vcpu) || (posted && interrupts_enabled());
+    bool asked = !lapic_block(&vcpu->lapic, VECTOR_POSTED_WAKEUP) || lapic_has_requests(&vcpu->lapic);
+    return nmi_waits(vcpu) || (asked && interrupts_enabled());
 }
 
 bool halt_block(struct vcpu *vcpu)

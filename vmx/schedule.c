@@ -2,7 +2,7 @@
 /*
  * The scheduler of each CPU. A CPU's vCPUs never leave it; one can run unless its mode is BLOCKED. The
  * one that is woken runs next; otherwise they take turns of SLICE_MS, timed by the VMX-preemption
- * timer. A blocked vCPU's local APIC timer is watched by its home CPU: by the preemption timer while
+ * timer. A blocked vCPU's deadlines are watched by its home CPU: by the preemption timer while
  * another vCPU runs, by the host's timer while the CPU idles.
  */
 #include "vmx/schedule.h"
@@ -17,6 +17,7 @@
 #include "drivers/host_apic.h"
 #include "lib/log.h"
 #include "vmx/cpu_state.h"
+#include "vmx/deadline.h"
 #include "vmx/run.h"
 #include "vmx/vcpu.h"
 
@@ -68,28 +69,28 @@ static bool is_waiting(const struct vcpu *vcpu)
     return is_blocked(vcpu) && !atomic_load(&vcpu->parked);
 }
 
-/* Earliest local APIC timer of the vCPUs that wait. */
+/* Earliest deadline of the vCPUs that wait. */
 static uint64_t blocked_deadline(struct vmx_cpu *cpu)
 {
     uint64_t earliest = UINT64_MAX;
     unsigned count = atomic_load(&cpu->count);
     for (unsigned i = 0; i < count; i++) {
         if (is_waiting(cpu->vcpus[i])) {
-            uint64_t deadline = lapic_timer_deadline(&cpu->vcpus[i]->lapic);
+            uint64_t deadline = deadline_next(cpu->vcpus[i]);
             earliest = deadline < earliest ? deadline : earliest;
         }
     }
     return earliest;
 }
 
-/* Fire the timers of blocked vCPUs that are due; that wakes them when the interrupt does. */
+/* Serve the deadlines of blocked vCPUs that are due; that wakes them when the interrupt does. */
 static void poll_blocked(struct vmx_cpu *cpu, uint64_t now)
 {
     unsigned count = atomic_load(&cpu->count);
     for (unsigned i = 0; i < count; i++) {
         struct vcpu *vcpu = cpu->vcpus[i];
-        if (is_waiting(vcpu) && lapic_timer_deadline(&vcpu->lapic) <= now) {
-            lapic_timer_poll(&vcpu->lapic, now);
+        if (is_waiting(vcpu) && deadline_next(vcpu) <= now) {
+            deadline_poll(vcpu, now);
         }
     }
 }

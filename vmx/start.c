@@ -100,6 +100,9 @@ static void start_boot(struct vcpu *vcpu)
     } else {
         cr_set(vcpu, CR0_PE | CR0_ET, 0, 0);
     }
+    if (boot->virtual_wire) {
+        lapic_set_virtual_wire(&vcpu->lapic);
+    }
     vcpu->activity = VCPU_ACTIVE;
 }
 

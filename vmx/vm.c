@@ -59,6 +59,7 @@ struct vm *vm_create(const char *name)
     atomic_store(&vm->apicv_toggle_at, UINT64_MAX);
     struct apic_features features = vmx_apic_features();
     apic_vm_init(&vm->apic, &features);
+    atomic_store(&vm->device_deadline, UINT64_MAX);
     return vm;
 }
 

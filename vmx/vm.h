@@ -18,6 +18,7 @@ enum {
     VM_UNKNOWN_MSRS = 64
 };
 
+struct pic;
 struct vcpu;
 struct vm;
 
@@ -74,6 +75,15 @@ struct vm {
     void (*on_end)(struct vm *vm);
     /* The same, all vCPUs being stopped in root mode: reload memory, set the boot state. */
     void (*on_reset)(struct vm *vm);
+    /* The VM's 8259 pair, guest/pic.h; NULL: it has none. The INTA cycle: apic/port.h. */
+    struct pic *pic;
+    int (*acknowledge_extint)(struct vm *vm);
+    /*
+     * Host TSC at which a device wants on_device_deadline to be called, UINT64_MAX: none does. Any
+     * CPU sets it, and kicks vCPU 0 when it comes nearer. Called on vCPU 0's home CPU.
+     */
+    _Atomic uint64_t device_deadline;
+    void (*on_device_deadline)(struct vm *vm, uint64_t now);
     bool reset_on_triple_fault; /* else a triple fault ends the VM: VM_KILLED */
     void *guest;                /* guest/'s own data */
     struct vm_said said;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* APICv: posting, RVI and SVI, the EOI-exit bitmap, activation and inhibition at run time. */
 /* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
-/* links: apic/lapic.c apic/paravirt.c apic/state.c */
+/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
@@ -170,6 +170,10 @@ static void test_extint_inhibits(void **state)
     (void)state;
     start_apicv(2);
     mmio_set(1, APIC_LVT_LINT0, 0x700);
+    assert_int_equal(model.vm.inhibits, 0); /* from where should one come? */
+    apic_vm_set_extint_source(&model.vm, APIC_EXTINT_QUIET);
+    assert_int_equal(model.vm.inhibits, 0);
+    apic_vm_set_extint_source(&model.vm, APIC_EXTINT_LIVE);
     assert_int_equal(model.vm.inhibits, 1 << APICV_INHIBIT_EXTINT);
     mmio_set(1, APIC_LVT_LINT0, 0x10700);
     assert_int_equal(model.vm.inhibits, 0);

@@ -187,6 +187,11 @@ void apic_port_refresh_controls(struct lapic *lapic)
     vcpu_of(lapic)->refreshes++;
 }
 
+int apic_port_acknowledge_extint(struct lapic *lapic)
+{
+    return model.acknowledge != NULL ? model.acknowledge(lapic) : -1;
+}
+
 void *apic_port_guest_memory(struct lapic *lapic, uint64_t address, uint64_t size)
 {
     (void)lapic;

@@ -33,7 +33,8 @@ struct model_vcpu {
 
 struct model {
     struct apic_vm vm;
-    uint64_t tsc; /* host TSC */
+    uint64_t tsc;                            /* host TSC */
+    int (*acknowledge)(struct lapic *lapic); /* the 8259 pair; NULL: none */
     struct model_vcpu vcpu[MODEL_VCPUS];
 };
 
