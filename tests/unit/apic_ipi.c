@@ -258,6 +258,17 @@ static void test_x2apic_broadcast_and_cluster(void **state)
     assert_int_equal(model_highest(5, APIC_IRR), -1);
 }
 
+/* There is no delivery status in x2APIC mode: the bit is accepted and reads 0. */
+static void test_x2apic_icr_bit_12(void **state)
+{
+    (void)state;
+    start_software(2);
+    model_enter_x2apic(0);
+    assert_int_equal(msr_set(0, APIC_ICR, 0x0000000100005066), RIVET_OK);
+    assert_true(msr_get(0, APIC_ICR) == 0x0000000100004066);
+    assert_int_equal(model_enter(1), 0x66);
+}
+
 static void test_aliased_ids_all_receive(void **state)
 {
     (void)state;
@@ -447,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_nmi_ipi),
         cmocka_unit_test(test_unsendable_modes_do_nothing),
         cmocka_unit_test(test_x2apic_broadcast_and_cluster),
+        cmocka_unit_test(test_x2apic_icr_bit_12),
         cmocka_unit_test(test_aliased_ids_all_receive),
         cmocka_unit_test(test_lowest_priority_takes_the_lowest_ppr),
         cmocka_unit_test(test_lowest_priority_is_fair_among_equals),

@@ -105,6 +105,7 @@ static void test_disabling_loses_state_but_not_the_id(void **state)
     model_start(&model_all_features, 2);
     model_enable_all();
     mmio_set(1, APIC_TPR, 0x20);
+    mmio_set(1, APIC_ID, 0x77000000);
     post(1, 0x99);
     assert_int_equal(lapic_write_base(lapic_of(1), DISABLED), RIVET_OK);
     assert_false(post(1, 0x98));
