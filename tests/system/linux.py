@@ -14,7 +14,7 @@ MUST = (
     r"x2apic enabled$",
     r"Switched APIC routing to (physical|cluster) x2apic",
     r"current_clocksource\ntsc$",
-    r"^080acf35a507ac9849cfcba47dc2ad83e01b75663a516279c8b9d243b719643e  -$",  # 16 MiB of zeros
+    r"^bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8  -$",  # 4 MiB of zeros
     r"^ *LOC: +[1-9]",
     r"reboot: Power down$",
 )
@@ -106,7 +106,7 @@ def make_run(run):
     expect(status, text, must=[
         r"^debian# uname -a\nLinux debian ", r"^debian# cat /proc/interrupts\n +CPU0",
         r"^debian# cat /sys.*/current_clocksource\ntsc$",
-        r"^080acf35a507ac9849cfcba47dc2ad83e01b75663a516279c8b9d243b719643e  -\nreal\t",
+        r"^bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8  -\nreal\t",
         r"^debian# poweroff -f", r"^rivet: +[1-9]\d*  exits in all$", r"^rivet: end: ok$"],
         must_not=[*MUST_NOT, r"rivet: (panic|fatal|warning|error)"])
 
