@@ -7,6 +7,7 @@
 #include "arch/cpu.h"
 #include "arch/memory.h"
 #include "arch/options.h"
+#include "arch/tsc.h"
 #include "debug/stats_report.h"
 #include "drivers/power.h"
 #include "guest/acpi.h"
@@ -16,6 +17,8 @@
 #include "guest/host_clock.h"
 #include "guest/loader.h"
 #include "guest/pci.h"
+#include "guest/pic.h"
+#include "guest/pit.h"
 #include "guest/power.h"
 #include "guest/rtc.h"
 #include "guest/terminal.h"
@@ -42,6 +45,8 @@ struct guest {
     struct power power;
     struct pci pci;
     struct testdev *testdev; /* NULL without the word testdev */
+    struct pic pic;          /* these two with the words pic or testdev */
+    struct pit pit;
     _Atomic bool running;
 };
 
@@ -119,6 +124,30 @@ static void on_end(struct vm *vm)
     }
 }
 
+/* --- The 8259 pair and the 8254 ---------------------------------------------------------------- */
+
+static bool has_pic(const struct guest *guest)
+{
+    return guest->config->pic || guest->config->testdev;
+}
+
+static void on_device_deadline(struct vm *vm, uint64_t now)
+{
+    struct guest *guest = vm->guest;
+
+    pit_poll(&guest->pit, now);
+}
+
+static int add_pic(struct guest *guest)
+{
+    if (!has_pic(guest)) {
+        return RIVET_OK;
+    }
+    guest->vm->on_device_deadline = on_device_deadline;
+    int error = pic_init(&guest->pic, guest->vm);
+    return error == RIVET_OK ? pit_init(&guest->pit, guest->vm, tsc_hz()) : error;
+}
+
 /* --- Boot state ------------------------------------------------------------------------------- */
 
 /*
@@ -129,8 +158,27 @@ static const char *load(struct guest *guest, struct vcpu_boot_state *state,
                         struct complaint *complaint)
 {
     firmware_write(&guest->ram);
+    if (has_pic(guest)) {
+        firmware_write_vectors(&guest->ram);
+    }
     guest->request.rsdp = acpi_write_tables(&guest->ram, guest->config->vcpus);
-    return loader_load(&guest->request, !guest->config->noinitrd, state, complaint);
+    const char *protocol = loader_load(&guest->request, !guest->config->noinitrd, state, complaint);
+    if (protocol != NULL) {
+        state->virtual_wire = has_pic(guest) && !state->long_mode;
+    }
+    return protocol;
+}
+
+/*
+ * A PC's firmware leaves its timer ticking and its 8259 pair at work. Linux, which starts by its 64-bit
+ * protocol, learns from the ACPI tables that there are none, and finds them at rest.
+ */
+static void reset_pic(struct guest *guest, const struct vcpu_boot_state *state)
+{
+    if (has_pic(guest)) {
+        pit_reset(&guest->pit, state->virtual_wire, rdtsc());
+        pic_reset(&guest->pic, state->virtual_wire);
+    }
 }
 
 static void on_reset(struct vm *vm)
@@ -151,6 +199,7 @@ static void on_reset(struct vm *vm)
     ram_clear(&guest->ram);
     const char *protocol = load(guest, &state, &complaint);
     ASSERT(protocol != NULL); /* the modules are as they were when it worked */
+    reset_pic(guest, &state);
     vcpu_set_boot_state(vm->vcpus[0], &state);
 }
 
@@ -184,6 +233,9 @@ static int add_devices(struct guest *guest, const struct rtc_source *clock)
     }
     if (error == RIVET_OK) {
         error = add_testdev(guest);
+    }
+    if (error == RIVET_OK) {
+        error = add_pic(guest);
     }
     return error;
 }
@@ -274,6 +326,7 @@ static int build(struct guest *guest, const struct boot_info *info, const struct
         add_devices(guest, clock) != RIVET_OK) {
         return out_of_memory(complaint);
     }
+    reset_pic(guest, &state);
     vcpu_set_boot_state(guest->vm->vcpus[0], &state);
     log_info("vm %s: %s, %u vCPU%s, %lu MiB", guest->vm->name, protocol, vm_config->vcpus,
              vm_config->vcpus == 1 ? "" : "s", vm_config->memory >> 20);

@@ -6,7 +6,7 @@
  */
 #include "guest/serial.h"
 
-#include "apic/ioapic.h"
+#include "guest/isa_irq.h"
 
 /* Registers. */
 enum { RBR_THR = 0, IER = 1, IIR_FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7 };
@@ -84,7 +84,7 @@ static void update_line(struct serial *serial)
 
     if (line != serial->line) {
         serial->line = line;
-        ioapic_set_line(serial->apic, SERIAL_PIN, line);
+        isa_irq_set(serial->vm, SERIAL_PIN, line);
     }
 }
 
@@ -342,7 +342,7 @@ int serial_init(struct serial *serial, struct vm *vm, struct terminal *terminal)
 {
     static const struct io_ops ops = { read_ports, write_ports };
 
-    *serial = (struct serial){ .apic = &vm->apic, .terminal = terminal };
+    *serial = (struct serial){ .vm = vm, .terminal = terminal };
     serial_reset(serial);
     terminal_init(terminal, vm->name, serial_receive, serial);
     return vm_add_io(vm, SERIAL_PORT, SERIAL_PORTS, &ops, serial);

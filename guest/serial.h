@@ -19,7 +19,7 @@ enum {
 
 struct serial {
     struct spinlock lock; /* everything below; taken before I/O APIC and terminal locks */
-    struct apic_vm *apic;
+    struct vm *vm;
     struct terminal *terminal;
     uint8_t interrupt_enable; /* IER */
     uint8_t line_control;     /* LCR */

@@ -3,6 +3,7 @@
 #include "guest/testdev.h"
 
 #include "apic/ioapic.h"
+#include "guest/isa_irq.h"
 #include "lib/error.h"
 #include "lib/string.h"
 
@@ -96,7 +97,7 @@ static void write_irq_line(void *device, uint64_t offset, unsigned size, uint64_
     struct testdev *testdev = device;
 
     (void)size;
-    ioapic_set_line(&testdev->vm->apic, (unsigned)offset, value != 0);
+    isa_irq_set(testdev->vm, (unsigned)offset, value != 0);
 }
 
 static uint64_t read_window(void *device, uint64_t offset, unsigned size)

@@ -7,7 +7,8 @@
 /* links: guest/guest.c guest/config.c guest/words.c guest/backing.c guest/loader.c guest/linux.c */
 /* links: guest/multiboot.c guest/elf.c guest/ram.c guest/complaint.c guest/acpi.c guest/dsdt.c */
 /* links: guest/firmware.c guest/serial.c guest/terminal.c guest/rtc.c guest/calendar.c */
-/* links: guest/power.c guest/pci.c guest/testdev.c debug/stats_report.c lib/print.c */
+/* links: guest/power.c guest/pci.c guest/testdev.c guest/pic.c guest/pit.c guest/isa_irq.c */
+/* links: debug/stats_report.c lib/print.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +35,7 @@ enum { CPUS = 4, MAX_VMS = 17, MEMORY = 64 << 20, POOL = MEMORY + (8 << 20), EXI
 struct outcome {
     char said[16384];
     bool powered_off;
-    unsigned started, inhibited, creations;
+    unsigned started, inhibited, toggled, creations;
     unsigned homes[MAX_VMS][VM_MAX_VCPUS];
     struct vcpu_boot_state boot_states[MAX_VMS];
     uint64_t memory_left;
@@ -248,6 +249,39 @@ void ioapic_set_line(struct apic_vm *vm, unsigned pin, bool level)
     (void)vm;
     (void)pin;
     (void)level;
+}
+
+void apicv_toggle_start(struct vm *vm)
+{
+    (void)vm;
+    outcome->toggled++;
+}
+
+/* What a VM with an 8259 pair asks of apic/ and the clock. */
+void lapic_set_lint0(struct lapic *lapic, bool level)
+{
+    (void)lapic;
+    (void)level;
+}
+
+void apic_vm_set_extint_source(struct apic_vm *vm, enum apic_extint_source source)
+{
+    atomic_store(&vm->extint_source, source);
+}
+
+void apic_port_kick(struct lapic *lapic)
+{
+    (void)lapic;
+}
+
+uint64_t apic_port_tsc(void)
+{
+    return 0;
+}
+
+uint64_t tsc_hz(void)
+{
+    return 1000000000;
 }
 
 /* --- Modules and scenarios -------------------------------------------------------------------- */
@@ -520,6 +554,31 @@ static void test_apicv_off(void **state)
     options = "apicv=on";
     run(nothing_more);
     assert_int_equal(outcome->inhibited, 0);
+    options = "apicv=toggle";
+    run(nothing_more);
+    assert_int_equal(outcome->toggled, 2);
+}
+
+static void look_at_devices(void)
+{
+    uint64_t before = atomic_load(&vms[0]->device_deadline);
+
+    vms[0]->on_device_deadline(vms[0], before);
+    check(atomic_load(&vms[0]->device_deadline) > before, "the timer ticks");
+    check(vms[0]->pic != NULL && vms[1]->pic == NULL, "an 8259 pair for those who ask");
+    check(vms[0]->acknowledge_extint(vms[0]) == 0x08, "the timer's interrupt");
+    vm_request_reset(vms[0]);
+    check(vms[0]->acknowledge_extint(vms[0]) == 0x0F, "none after a reset");
+}
+
+static void test_legacy_interrupts(void **state)
+{
+    (void)state;
+    add("kernel vm=a mem=8M pic");
+    add("kernel vm=b mem=8M");
+    run(look_at_devices);
+    assert_true(outcome->boot_states[0].virtual_wire);
+    assert_false(outcome->boot_states[1].virtual_wire);
 }
 
 static void first_resets(void)
@@ -564,6 +623,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_initrd, setup, teardown),
         cmocka_unit_test_setup_teardown(test_home_cpus, setup, teardown),
         cmocka_unit_test_setup_teardown(test_apicv_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_legacy_interrupts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset_loads_everything_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

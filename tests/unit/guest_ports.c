@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Power, PCI and test devices of a VM, through the ports that they register. */
 /* links: guest/power.c guest/pci.c guest/testdev.c guest/firmware.c guest/ram.c */
+/* links: guest/isa_irq.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 
 #include "guest/firmware.h"
 #include "guest/pci.h"
+#include "guest/pic.h"
 #include "guest/testdev.h"
 #include "lib/bits.h"
 #include "lib/error.h"
@@ -66,6 +68,12 @@ void ioapic_set_line(struct apic_vm *apic, unsigned pin, bool level)
     last_pin = pin;
     last_level = level;
     pin_calls++;
+}
+
+void pic_set_line(struct pic *pic, unsigned irq, bool level)
+{
+    (void)pic;
+    fail_msg("line %u to %d of a VM without 8259s", irq, level);
 }
 
 static const struct io_region *find(const struct io_region *regions, unsigned count, uint64_t at)
@@ -268,6 +276,24 @@ static void test_memory_window(void **state)
 }
 
 /* Byte for byte: mov dx, 0CF9H; mov al, 6; out dx, al; hlt; jmp to the hlt. */
+/* IBM's BIOS has the timer's handler at F000:FEA5 and an IRET at F000:FF53. */
+static void test_vectors_of_real_mode(void **state)
+{
+    static uint8_t memory[1 << 20];
+    struct ram ram = { .piece_count = 1, .pieces = { { 0, sizeof(memory), memory } } };
+
+    (void)state;
+    firmware_write_vectors(&ram);
+    for (unsigned vector = 0; vector < 256; vector++) {
+        uint32_t expected = vector == 8 ? 0xF000FEA5 : 0xF000FF53;
+        uint32_t entry;
+        memcpy(&entry, memory + (size_t)vector * 4, sizeof(entry));
+        assert_int_equal(entry, expected);
+    }
+    assert_int_equal(memory[0xFFF53], 0xCF);
+    assert_int_equal(memory[0xFFEA5], 0x1E);
+}
+
 static void test_reset_vector(void **state)
 {
     static uint8_t memory[1 << 20];
@@ -293,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup(test_fw_cfg, setup),
         cmocka_unit_test_setup(test_memory_window, setup),
         cmocka_unit_test(test_reset_vector),
+        cmocka_unit_test(test_vectors_of_real_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

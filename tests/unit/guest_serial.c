@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The UART (COM1) of a VM, against the PC16550D data sheet and what Linux's 8250 driver probes. */
-/* links: guest/serial.c */
+/* links: guest/serial.c guest/isa_irq.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "guest/pic.h"
 #include "guest/serial.h"
 #include "lib/error.h"
 
@@ -38,6 +39,12 @@ void ioapic_set_line(struct apic_vm *apic, unsigned pin, bool level)
     assert_true(level != line); /* only changes are told */
     line = level;
     edges += level;
+}
+
+void pic_set_line(struct pic *pic, unsigned irq, bool level)
+{
+    (void)pic;
+    fail_msg("line %u to %d of a VM without 8259s", irq, level);
 }
 
 void terminal_init(struct terminal *to, const char *name,
