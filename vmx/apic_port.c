@@ -163,9 +163,7 @@ static void allow_virtual_reads(uint8_t *bitmap)
 static void write_msr_bitmap(struct vcpu *vcpu, bool x2apic, bool register_virt, bool delivery)
 {
     uint8_t *bitmap = vcpu->msr_bitmap;
-    for (uint32_t msr = 0x800; msr <= 0x8FF; msr++) {
-        msr_bitmap_set(bitmap, msr, true, true);
-    }
+    msr_bitmap_intercept(bitmap, 0x800, 0x100);
     if (!x2apic) {
         return;
     }

@@ -4,6 +4,7 @@
 #include "vmx/msr_bitmap.h"
 
 #include "lib/bits.h"
+#include "lib/string.h"
 
 #define HIGH_MSRS 0xC0000000U
 
@@ -30,6 +31,12 @@ void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_e
     uint8_t bit = (uint8_t)(1U << (msr & 7));
     set_bit(&bitmap[byte_of(msr)], bit, read_exits);
     set_bit(&bitmap[WRITE_OFFSET + byte_of(msr)], bit, write_exits);
+}
+
+void msr_bitmap_intercept(uint8_t *bitmap, uint32_t first, unsigned count)
+{
+    memset(&bitmap[byte_of(first)], 0xFF, count / 8);
+    memset(&bitmap[WRITE_OFFSET + byte_of(first)], 0xFF, count / 8);
 }
 
 bool msr_bitmap_exits(const uint8_t *bitmap, uint32_t msr, bool write)

@@ -13,5 +13,8 @@ bool msr_bitmap_covers(uint32_t msr);
 /* Set whether reads, writes of an MSR that the bitmap covers exit. */
 void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_exits);
 
+/* Have reads and writes of count MSRs from first on exit; both multiples of 8, all covered. */
+void msr_bitmap_intercept(uint8_t *bitmap, uint32_t first, unsigned count);
+
 /* Whether a read or write exits. Any MSR. */
 bool msr_bitmap_exits(const uint8_t *bitmap, uint32_t msr, bool write);

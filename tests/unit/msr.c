@@ -356,6 +356,19 @@ static void bitmap_bits(void **state)
     assert_int_equal(bitmap[0xC00 + 0x10], 4);
 }
 
+static void bitmap_range(void **state)
+{
+    uint8_t bitmap[MSR_BITMAP_SIZE] = { 0 };
+    (void)state;
+    msr_bitmap_intercept(bitmap, 0x800, 0x100);
+    for (uint32_t msr = 0; msr < 0x2000; msr++) {
+        bool inside = msr >= 0x800 && msr < 0x900;
+        assert_int_equal(msr_bitmap_exits(bitmap, msr, false), inside);
+        assert_int_equal(msr_bitmap_exits(bitmap, msr, true), inside);
+        assert_false(msr_bitmap_exits(bitmap, 0xC0000000 + msr, false));
+    }
+}
+
 /* The x2APIC registers and all that the policy must see exit; the system-call MSRs do not. */
 static void bitmap_policy(void **state)
 {
@@ -382,7 +395,9 @@ int main(void)
         cmocka_unit_test_setup(fixed_values, set_up), cmocka_unit_test_setup(apic_msrs, set_up),
         cmocka_unit_test_setup(tsc, set_up),          cmocka_unit_test_setup(misc_enable, set_up),
         cmocka_unit_test_setup(mtrrs, set_up),        cmocka_unit_test_setup(pat, set_up),
-        cmocka_unit_test_setup(bitmap_bits, set_up),  cmocka_unit_test_setup(bitmap_policy, set_up),
+        cmocka_unit_test_setup(bitmap_bits, set_up),
+        cmocka_unit_test_setup(bitmap_range, set_up),
+        cmocka_unit_test_setup(bitmap_policy, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
