@@ -17,7 +17,7 @@ say = $(if $(Q),@printf '  %-8s%s\n' $(1) $(patsubst $(BUILD)/%,%,$(2)))
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: all help run test test-long unit unit-binaries guests machine system reproducible format lint coverage fuzz model \
-        prove-bochs kut deps clean
+        prove-bochs kut bench deps clean
 
 all: $(BUILD)/rivet.elf  ## build Rivet (the default)
 
@@ -94,6 +94,13 @@ $(BUILD)/guests/lib.a: $(patsubst %,$(BUILD)/obj/%.o,$(filter lib/%,$(sources)))
 $(BUILD)/guests/%.elf: $(BUILD)/obj/tests/guests/%.c.o $(guest_lib) $(BUILD)/guests/lib.a \
                        tests/guests/lib/guest.ld
 	$(call say,GUEST,$@)
+	$(Q)$(LD) $(LDFLAGS) -T tests/guests/lib/guest.ld -o $@.64 $(filter %.o %.a,$^)
+	$(Q)objcopy -O elf32-i386 $@.64 $@
+
+$(BUILD)/bench/%.elf: $(BUILD)/obj/tests/bench/%.c.o $(guest_lib) $(BUILD)/guests/lib.a \
+                      tests/guests/lib/guest.ld
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D)
 	$(Q)$(LD) $(LDFLAGS) -T tests/guests/lib/guest.ld -o $@.64 $(filter %.o %.a,$^)
 	$(Q)objcopy -O elf32-i386 $@.64 $@
 
@@ -178,9 +185,12 @@ kut: $(BUILD)/rivet.elf machine  ## kvm-unit-tests, built in KUT=FOLDER, under R
 	$(Q)test -n "$(KUT)" || { echo "make kut: KUT=folder with built tests is missing" >&2; exit 2; }
 	$(Q)tools/kut --build $(BUILD) --only '$(ONLY)' $(KUT)
 
+bench: $(BUILD)/rivet.elf $(BUILD)/bench/operations.elf machine  ## ticks per operation, with APICv and without; KUT=FOLDER: kvm-unit-tests' vmexit too
+	$(Q)tools/bench --build $(BUILD) $(KUT)
+
 # --- Quality -----------------------------------------------------------------------------------------
 
-test_c   := $(sort $(wildcard tests/guests/*.c tests/guests/lib/*.c tests/unit/*.c \
+test_c   := $(sort $(wildcard tests/bench/*.c tests/guests/*.c tests/guests/lib/*.c tests/unit/*.c \
               tests/unit/*/*.c tests/fuzz/*.c))
 headers  := $(sort $(wildcard $(addsuffix /*.h,$(folders)) tests/*/*.h tests/*/lib/*.h))
 c_files  := $(filter %.c,$(sources))
@@ -227,5 +237,6 @@ clean:  ## remove the build folder
 	rm -rf $(BUILD)
 
 include $(wildcard $(addsuffix /rules.mk,$(folders)))
--include $(objects:.o=.d) $(guest_lib:.o=.d) $(guest_names:%=$(BUILD)/obj/tests/guests/%.c.d)
+-include $(objects:.o=.d) $(guest_lib:.o=.d) $(guest_names:%=$(BUILD)/obj/tests/guests/%.c.d) \
+  $(BUILD)/obj/tests/bench/operations.c.d
 -include $(shell find $(BUILD)/unit/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
