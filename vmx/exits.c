@@ -250,7 +250,9 @@ void exit_dispatch(struct vcpu *vcpu)
     if (can_interrupt_delivery(reason)) {
         event_collect(vcpu);
     }
-    step_exited(vcpu);
+    if (vcpu->step->active) {
+        step_exited(vcpu);
+    }
     if (reason >= EXIT_REASON_COUNT || handlers[reason] == NULL) {
         vm_kill(vcpu->vm, "vCPU %u: exit reason %u (%s), which cannot be, at RIP %llx", vcpu->index,
                 reason, exit_reason_name(reason), (unsigned long long)vmread(VMCS_GUEST_RIP));

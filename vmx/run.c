@@ -143,7 +143,9 @@ static void enter(struct vcpu *vcpu)
 {
     event_prepare(vcpu);
     apic_port_flush(vcpu);
-    step_prepare(vcpu);
+    if (vcpu->step->active) {
+        step_prepare(vcpu);
+    }
     arm_timer(vcpu);
     uint64_t entered = rdtsc();
     int failed = vcpu_enter(vcpu, vcpu->launched);

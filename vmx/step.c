@@ -100,7 +100,7 @@ void step_begin_without(struct vcpu *vcpu, uint32_t controls)
 
 void step_prepare(struct vcpu *vcpu)
 {
-    if (vcpu->step->active && vcpu->step->base != STEP_NO_PAGE) {
+    if (vcpu->step->base != STEP_NO_PAGE) {
         vmwrite(VMCS_EPT_POINTER, ept_pointer(&vcpu->step->view));
     }
 }
@@ -129,7 +129,7 @@ static bool comes_from_outside(uint32_t reason)
 void step_exited(struct vcpu *vcpu)
 {
     struct step *step = vcpu->step;
-    if (!step->active || comes_from_outside(vcpu->exit_reason)) {
+    if (comes_from_outside(vcpu->exit_reason)) {
         return;
     }
     step_cancel(vcpu);

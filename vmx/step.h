@@ -54,8 +54,8 @@ void step_begin(struct vcpu *vcpu, uint64_t base, const struct step_access *acce
 void step_begin_without(struct vcpu *vcpu, uint32_t controls);
 
 /*
- * Around VM entries. prepare: right before one, after apic_port_flush. exited: for each exit before it is
- * handled; any exit but one that came from outside ends a step. Owner, root mode, VMCS current.
+ * Around VM entries, while a step is active. prepare: right before one, after apic_port_flush. exited: for
+ * each exit before it is handled; any exit but one that came from outside ends a step. Owner, root mode, VMCS current.
  */
 void step_prepare(struct vcpu *vcpu);
 void step_exited(struct vcpu *vcpu);
