@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "apic/lapic.h"
+#include "apic/paravirt.h"
 #include "arch/msr.h"
 #include "lib/bits.h"
 #include "lib/error.h"
@@ -98,6 +99,20 @@ int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value)
     (void)lapic;
     last_apic_msr = msr;
     return value ? ERR_GP : 0;
+}
+
+uint64_t lapic_read_pv_eoi(const struct lapic *lapic)
+{
+    return lapic->paravirt.pv_eoi;
+}
+
+int lapic_write_pv_eoi(struct lapic *lapic, uint64_t value)
+{
+    if (value & 2) {
+        return ERR_GP;
+    }
+    lapic->paravirt.pv_eoi = value;
+    return 0;
 }
 
 void lapic_set_tsc_offset(struct lapic *lapic, int64_t offset)
@@ -252,6 +267,8 @@ static void apic_msrs(void **state)
         write_ok(to_apic[i], 0);
     }
     keeps(IA32_APIC_BASE, 0xFEE00D00);
+    keeps(MSR_PV_EOI, 0x1001);
+    write_faults(MSR_PV_EOI, 0x1003);
     read_faults(0x900);
     read_faults(0x7FF);
 }
