@@ -111,7 +111,8 @@ void lapic_reset(struct lapic *lapic, bool init)
 uint64_t lapic_base_reserved(const struct lapic *lapic)
 {
     unsigned width = lapic->vm->features.physical_address_bits;
-    return APIC_BASE_RESERVED | ~(BIT(width != 0 ? width : DEFAULT_ADDRESS_BITS) - 1);
+    uint64_t extd = lapic->vm->features.no_x2apic ? APIC_BASE_EXTD : 0;
+    return APIC_BASE_RESERVED | extd | ~(BIT(width != 0 ? width : DEFAULT_ADDRESS_BITS) - 1);
 }
 
 static bool is_legal_transition(uint64_t from, uint64_t to)

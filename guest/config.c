@@ -15,7 +15,7 @@ enum { SHOWN_WORDS = 60, MISTAKE_SIZE = 256 };
 #define MIN_MEMORY     MIB(2)
 #define MAX_MEMORY     GIB(256)
 
-#define KERNEL_WORDS "vm=, vcpus=, mem=, cpus=, testdev, pic, noinitrd or --"
+#define KERNEL_WORDS "vm=, vcpus=, mem=, cpus=, testdev, pic, nox2apic, noinitrd or --"
 
 /* A module's command line while it is being read. */
 struct line {
@@ -131,6 +131,10 @@ static bool read_kernel_word(const struct line *line, struct vm_config *vm, stru
     }
     if (word_is(word, "pic")) {
         vm->pic = true;
+        return true;
+    }
+    if (word_is(word, "nox2apic")) {
+        vm->nox2apic = true;
         return true;
     }
     if (word_is(word, "noinitrd")) {

@@ -2,7 +2,8 @@
 /*
  * The modules' command lines as a list of VMs (docs/guests.md):
  *
- *   kernel vm=NAME [vcpus=N] [mem=SIZE] [cpus=LIST] [testdev] [pic] [noinitrd] [-- GUEST COMMAND LINE]
+ *   kernel vm=NAME [vcpus=N] [mem=SIZE] [cpus=LIST] [testdev] [pic] [nox2apic]
+ *       [noinitrd] [-- GUEST COMMAND LINE]
  *   initrd vm=NAME
  *   module vm=NAME [-- MODULE COMMAND LINE]
  *
@@ -32,7 +33,8 @@ struct vm_config {
     unsigned cpu_count; /* CPUs to run on, in the order given; 0: any */
     uint8_t cpus[MAX_CPUS];
     bool testdev;
-    bool pic; /* an 8259 pair and an 8254; testdev has them too */
+    bool pic;      /* an 8259 pair and an 8254; testdev has them too */
+    bool nox2apic; /* no x2APIC mode, and no word of it in CPUID */
     bool noinitrd;
 };
 

@@ -310,6 +310,7 @@ static int build(struct guest *guest, const struct boot_info *info, const struct
         return out_of_memory(complaint);
     }
     guest->vm->guest = guest;
+    guest->vm->apic.features.no_x2apic = vm_config->nox2apic;
     guest->vm->on_end = on_end;
     guest->vm->on_reset = on_reset;
     ram_plan(&guest->ram, vm_config->memory);

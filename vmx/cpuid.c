@@ -224,6 +224,9 @@ static void feature_leaf(const struct cpuid_guest *guest, uint32_t subleaf, stru
     if (guest->apic_enabled) {
         answer->edx |= CPUID_1_EDX_APIC;
     }
+    if (guest->no_x2apic) {
+        answer->ecx &= ~CPUID_1_ECX_X2APIC;
+    }
     if (guest->cr4 & CR4_OSXSAVE) {
         answer->ecx |= CPUID_1_ECX_OSXSAVE;
     }

@@ -14,6 +14,7 @@ struct cpuid_guest {
     uint64_t cr4;
     uint64_t xcr0, xss;
     bool apic_enabled; /* IA32_APIC_BASE.EN */
+    bool no_x2apic;    /* hidden from this guest */
     uint64_t misc_enable;
 };
 

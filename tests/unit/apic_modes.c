@@ -77,6 +77,18 @@ static void test_reserved_bits(void **state)
     assert_int_equal(lapic_write_base(lapic_of(0), XAPIC | 1ULL << 52), ERR_GP);
 }
 
+/* Without x2APIC mode EXTD is a reserved bit, whoever writes it. */
+static void test_no_x2apic(void **state)
+{
+    (void)state;
+    struct apic_features features = model_all_features;
+    features.no_x2apic = true;
+    model_start(&features, 1);
+    assert_int_equal(lapic_write_base(lapic_of(0), XAPIC | 1ULL << 10), ERR_GP);
+    assert_int_equal(lapic_mode(lapic_of(0)), LAPIC_XAPIC);
+    assert_int_equal(lapic_write_base(lapic_of(0), XAPIC | 1ULL << 8), RIVET_OK);
+}
+
 static void test_xapic_to_x2apic_keeps_the_rest(void **state)
 {
     (void)state;
@@ -201,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_base_after_reset),
         cmocka_unit_test(test_every_transition),
         cmocka_unit_test(test_reserved_bits),
+        cmocka_unit_test(test_no_x2apic),
         cmocka_unit_test(test_xapic_to_x2apic_keeps_the_rest),
         cmocka_unit_test(test_disabling_loses_state_but_not_the_id),
         cmocka_unit_test(test_interrupt_posted_into_a_disabled_apic_is_dropped),

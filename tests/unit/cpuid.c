@@ -90,6 +90,8 @@ static void features(void **state)
                      CPUID_1_ECX_XSAVE | CPUID_1_ECX_AVX | CPUID_1_ECX_PCID;
     assert_int_equal(leaf.ecx & hidden, 0);
     assert_int_equal(leaf.ecx & there, there);
+    guest.no_x2apic = true;
+    assert_int_equal(ask(1, 0).ecx, leaf.ecx & ~CPUID_1_ECX_X2APIC);
     assert_int_equal(leaf.edx & (CPUID_1_EDX_DS | CPUID_1_EDX_ACPI | CPUID_1_EDX_TM |
                                  CPUID_1_EDX_PBE | CPUID_1_EDX_PSN | CPUID_1_EDX_HTT),
                      0);

@@ -69,7 +69,8 @@ static void expect_mistake(const char *cmdline, const char *line)
 static void test_everything(void **state)
 {
     (void)state;
-    add("kernel vm=debian vcpus=2 mem=512M cpus=1,3 testdev pic noinitrd -- console=ttyS0 a=b", 1000);
+    add("kernel vm=debian vcpus=2 mem=512M cpus=1,3 testdev pic nox2apic noinitrd -- console=ttyS0 a=b",
+        1000);
     add("initrd vm=debian", 2000);
     add("kernel  vm=kut", 1000);
     add("module vm=kut -- NR_CPUS=1", 10);
@@ -90,6 +91,7 @@ static void test_everything(void **state)
     assert_int_equal(vm->cpus[1], 3);
     assert_true(vm->testdev);
     assert_true(vm->pic);
+    assert_true(vm->nox2apic);
     assert_true(vm->noinitrd);
     assert_string_equal(config_arguments(&info.modules[0]), "console=ttyS0 a=b");
 
@@ -140,7 +142,7 @@ static void test_mistakes_in_kernel_lines(void **state)
     (void)state;
     expect_mistake("kernel vm=a memory=1G -- x",
                    "error: module 1 (kernel vm=a memory=1G): unknown word 'memory=1G': expected "
-                   "vm=, vcpus=, mem=, cpus=, testdev, pic, noinitrd or --\n");
+                   "vm=, vcpus=, mem=, cpus=, testdev, pic, nox2apic, noinitrd or --\n");
     expect_mistake(
         "kernel vm=a vcpus=0",
         "error: module 1 (kernel vm=a vcpus=0): vcpus=0: expected a number from 1 to 16\n");
