@@ -53,7 +53,8 @@ static bool attention(struct vcpu *vcpu)
     if (vcpu->activity == VCPU_WAIT_FOR_SIPI) {
         return false;
     }
-    bool asked = !lapic_block(&vcpu->lapic, VECTOR_POSTED_WAKEUP) || lapic_has_requests(&vcpu->lapic);
+    bool asked =
+        !lapic_block(&vcpu->lapic, VECTOR_POSTED_WAKEUP) || lapic_has_requests(&vcpu->lapic);
     return nmi_waits(vcpu) || (asked && interrupts_enabled());
 }
 

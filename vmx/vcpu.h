@@ -35,7 +35,7 @@ struct vcpu_boot_state {
     uint64_t gpr[GPR_COUNT]; /* RSP slot unused */
     uint64_t gdt_base;       /* guest-physical GDT that the selectors below come from */
     uint16_t gdt_limit;
-    uint16_t cs, ds; /* selectors; cached descriptors are flat */
+    uint16_t cs, ds;   /* selectors; cached descriptors are flat */
     bool virtual_wire; /* the local APIC as a PC's firmware leaves it, for a VM with an 8259 pair */
 };
 
