@@ -240,6 +240,13 @@ static bool cr4_valid(const struct vcpu *vcpu, uint64_t value, uint64_t old)
     return !pcid_on || (long_mode && !(vmread(VMCS_GUEST_CR3) & CR3_PCID));
 }
 
+int cr3_switch(struct vcpu *vcpu, uint64_t value)
+{
+    vmwrite(VMCS_GUEST_CR3, value);
+    vpid_flush(vcpu);
+    return (cr4_read() & CR4_PAE) ? load_pdptes(vcpu) : RIVET_OK;
+}
+
 /* Reached by a change of MCE or of what is emulated, which may come with changes of any other bit. */
 static int cr4_write(struct vcpu *vcpu, uint64_t value)
 {

@@ -25,4 +25,10 @@ uint64_t cr4_read(void);
  * with nothing changed. Owner, root mode, VMCS current.
  */
 int cr0_write(struct vcpu *vcpu, uint64_t value);
+
+/*
+ * CR3 as a task switch loads it: ERR_GP for PDPTEs that no MOV to CR3 would take, CR3 has the new value
+ * all the same. Outside IA-32e mode. Owner, root mode, VMCS current.
+ */
+int cr3_switch(struct vcpu *vcpu, uint64_t value);
 int efer_write(struct vcpu *vcpu, uint64_t value);

@@ -12,6 +12,7 @@
 #include "vmx/exit_reasons.h"
 #include "vmx/halt.h"
 #include "vmx/schedule.h"
+#include "vmx/task_switch.h"
 #include "vmx/step.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
@@ -131,12 +132,6 @@ static void exit_pause(struct vcpu *vcpu)
 {
     event_instruction_done(vcpu);
     schedule_yield();
-}
-
-static void exit_task_switch(struct vcpu *vcpu)
-{
-    vm_kill(vcpu->vm, "vCPU %u: hardware task switch at RIP %llx, which Rivet does not emulate",
-            vcpu->index, (unsigned long long)vmread(VMCS_GUEST_RIP));
 }
 
 /* --- Local APIC ---------------------------------------------------------------------------------------- */
