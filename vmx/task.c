@@ -7,8 +7,8 @@
 #include "lib/string.h"
 #include "vmx/segment.h"
 
-/* A field of a TSS: its place and how often it is there, in the 16-bit and the 32-bit format. */
-enum { LINK = 0, CR3_32 = 0x1C, LDTR_16 = 0x2A, LDTR_32 = 0x60, TRAP_32 = 0x64 };
+/* Fields of a TSS, in the 16-bit and the 32-bit format, and how many segment registers each has. */
+enum { CR3_32 = 0x1C, LDTR_16 = 0x2A, LDTR_32 = 0x60, TRAP_32 = 0x64 };
 enum { IP_16 = 0x0E, FLAGS_16 = 0x10, AX_16 = 0x12, ES_16 = 0x22, SEGMENTS_16 = 4 };
 enum { EIP_32 = 0x20, EFLAGS_32 = 0x24, EAX_32 = 0x28, ES_32 = 0x48, SEGMENTS_32 = 6 };
 
@@ -48,7 +48,7 @@ void task_load(struct task *task, bool wide, const uint8_t *tss)
     unsigned size = wide ? 4 : 2;
     unsigned segments = wide ? SEGMENTS_32 : SEGMENTS_16;
 
-    *task = (struct task){ .link = (uint16_t)get(tss + LINK, 2) };
+    *task = (struct task){ 0 };
     task->eip = get(tss + (wide ? EIP_32 : IP_16), size);
     task->eflags = get(tss + (wide ? EFLAGS_32 : FLAGS_16), size);
     for (unsigned i = 0; i < 8; i++) {

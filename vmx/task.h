@@ -22,7 +22,6 @@ struct task {
     uint16_t ldtr;
     uint32_t cr3; /* only in a 32-bit TSS */
     bool trap;    /* debug trap flag, only in a 32-bit TSS */
-    uint16_t link;
 };
 
 /* Put a task into the dynamic fields of a TSS of TSS_SIZE_16 or (wide) TSS_SIZE_32 bytes. */
