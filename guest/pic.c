@@ -248,7 +248,7 @@ static void write_icw1(struct pic_chip *chip, uint8_t value)
 
 static void write_icw(struct pic_chip *chip, uint8_t value, bool cascades)
 {
-    unsigned after = chip->next_icw;
+    unsigned after;
 
     switch (chip->next_icw) {
     case 2:
