@@ -16,6 +16,12 @@ enum { EIP_32 = 0x20, EFLAGS_32 = 0x24, EAX_32 = 0x28, ES_32 = 0x48, SEGMENTS_32
 enum { TYPE_WRITABLE = 2, TYPE_READABLE = 2, TYPE_CONFORMING = 4, TYPE_CODE = 8 };
 enum { TYPE_LDT = 2 };
 
+#define RIGHTS_S     BIT32(4)
+#define RIGHTS_DPL   0x60U
+#define RIGHTS_P     BIT32(7)
+#define SELECTOR_RPL 3U
+#define SELECTOR_LDT 4U
+
 static uint32_t get(const uint8_t *at, unsigned size)
 {
     uint32_t value = 0;
@@ -77,52 +83,56 @@ struct task_segment task_segment(uint64_t descriptor)
     };
 }
 
-static bool code_fits(unsigned type, unsigned dpl, unsigned rpl)
+/* Is it of the right kind? */
+static bool fits(unsigned segment, uint16_t selector, uint32_t rights)
 {
-    if ((type & TYPE_CODE) == 0) {
+    unsigned type = rights & 0xF;
+    bool code = (type & TYPE_CODE) != 0;
+
+    if (segment == SEGMENT_LDTR) {
+        return (rights & RIGHTS_S) == 0 && type == TYPE_LDT && (selector & SELECTOR_LDT) == 0;
+    }
+    if ((rights & RIGHTS_S) == 0) {
         return false;
     }
-    return (type & TYPE_CONFORMING) != 0 ? dpl <= rpl : dpl == rpl;
+    switch (segment) {
+    case SEGMENT_CS:
+        return code;
+    case SEGMENT_SS:
+        return !code && (type & TYPE_WRITABLE) != 0;
+    default:
+        return !code || (type & TYPE_READABLE) != 0;
+    }
 }
 
-static bool stack_fits(unsigned type, unsigned dpl, unsigned rpl, unsigned cpl)
+static bool privileged(unsigned segment, uint16_t selector, uint32_t rights, unsigned cpl)
 {
-    bool writable = (type & (TYPE_CODE | TYPE_WRITABLE)) == TYPE_WRITABLE;
-    return writable && dpl == cpl && rpl == cpl;
-}
-
-static bool data_fits(unsigned type, unsigned dpl, unsigned rpl, unsigned cpl)
-{
-    bool code = (type & TYPE_CODE) != 0;
-    bool free = code && (type & TYPE_CONFORMING) != 0;
-    return (!code || (type & TYPE_READABLE) != 0) && (free || (dpl >= cpl && dpl >= rpl));
-}
-
-static bool fits(unsigned segment, uint16_t selector, uint32_t rights, unsigned cpl)
-{
-    unsigned type = rights & 0xF, dpl = rights >> 5 & 3, rpl = selector & 3;
+    unsigned dpl = (unsigned)field_get(RIGHTS_DPL, rights), rpl = selector & SELECTOR_RPL;
+    bool conforming = (rights & (TYPE_CODE | TYPE_CONFORMING)) == (TYPE_CODE | TYPE_CONFORMING);
 
     switch (segment) {
     case SEGMENT_LDTR:
-        return (rights & BIT32(4)) == 0 && type == TYPE_LDT && (selector & 4) == 0;
+        return true;
     case SEGMENT_CS:
-        return (rights & BIT32(4)) != 0 && code_fits(type, dpl, rpl);
+        return conforming ? dpl <= rpl : dpl == rpl;
     case SEGMENT_SS:
-        return (rights & BIT32(4)) != 0 && stack_fits(type, dpl, rpl, cpl);
+        return dpl == cpl && rpl == cpl;
     default:
-        return (rights & BIT32(4)) != 0 && data_fits(type, dpl, rpl, cpl);
+        return conforming || (dpl >= cpl && dpl >= rpl);
     }
 }
 
+/* Only of CS is the privilege checked before the present bit. */
 unsigned task_check(unsigned segment, uint16_t selector, uint64_t descriptor, unsigned cpl)
 {
     uint32_t rights = task_segment(descriptor).rights;
+    bool allowed = privileged(segment, selector, rights, cpl);
 
-    if (!fits(segment, selector, rights, cpl)) {
+    if (!fits(segment, selector, rights) || (segment == SEGMENT_CS && !allowed)) {
         return EXCEPTION_TS;
     }
-    if ((rights & BIT32(7)) != 0) {
-        return 0;
+    if ((rights & RIGHTS_P) != 0) {
+        return allowed ? 0 : EXCEPTION_TS;
     }
     if (segment == SEGMENT_LDTR) {
         return EXCEPTION_TS;

@@ -201,7 +201,11 @@ static void test_not_present(void **state)
     assert_int_equal(task_check(SEGMENT_LDTR, 0x40, descriptor(LDT, 0, false), 0), TS);
     assert_int_equal(task_check(SEGMENT_CS, 8, descriptor(CODE_XR, 0, false), 0), NP);
     assert_int_equal(task_check(SEGMENT_SS, 16, descriptor(DATA_RW, 0, false), 0), SS);
+    assert_int_equal(task_check(SEGMENT_SS, 19, descriptor(DATA_RW, 0, false), 0), SS);
+    assert_int_equal(task_check(SEGMENT_SS, 16, descriptor(DATA_RO, 0, false), 0), TS);
+    assert_int_equal(task_check(SEGMENT_CS, 11, descriptor(CODE_XR, 0, false), 3), TS);
     assert_int_equal(task_check(SEGMENT_DS, 16, descriptor(DATA_RW, 0, false), 0), NP);
+    assert_int_equal(task_check(SEGMENT_DS, 16, descriptor(DATA_RW, 0, false), 3), NP);
     assert_int_equal(task_check(SEGMENT_DS, 16, descriptor(CODE_X, 0, false), 0), TS);
 }
 
