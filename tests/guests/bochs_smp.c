@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Statements of the SDM about INIT, start-up and MONITOR that an unpatched Bochs 3.0 breaks: one per patch
- * in tools/bochs/patches. Needs two CPUs. `test=NAME` runs one of them.
+ * Statements of the SDM about INIT, start-up, MONITOR and VM exits that an unpatched Bochs 3.0 breaks with
+ * several CPUs: one per patch in tools/bochs/patches. Needs two CPUs. `test=NAME` runs one of them.
  * guest: bare-only cpus=2
  */
 #include "arch/cpuid.h"
@@ -166,6 +166,41 @@ static void test_monitor_wakes(void)
     report(guest_wait(&woke, LIMIT) == 2, "a store by another linear address ends it");
 }
 
+/* Nothing but #UD, each with its handler; RSP in between is where it was at the start. */
+enum { UD2_LENGTH = 2, ENTRIES = 3000, SHORT_LIMIT = 50, LIMITS = 97 };
+extern const char code_ud2[], code_ud2_end[];
+__asm__(".text\n"
+        "code_ud2: ud2\n"
+        "jmp code_ud2\n"
+        "code_ud2_end:");
+
+static void skip_ud2(struct interrupt_frame *frame)
+{
+    frame->rip += UD2_LENGTH;
+}
+
+static void test_exit_after_exception(void)
+{
+    unsigned in_handler = 0, torn = 0, other = 0;
+    interrupt_set_handler(EXCEPTION_UD, skip_ud2);
+    vmx_on();
+    nested.pin = PIN_PREEMPTION_TIMER;
+    vmx_prepare(&nested, (void (*)(void))(uintptr_t)code_ud2);
+    uint64_t top = vmread(VMCS_GUEST_RSP);
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        vmx_limit(SHORT_LIMIT + i % LIMITS);
+        other += vmx_enter(&nested) != EXIT_REASON_PREEMPTION_TIMER;
+        uint64_t rip = vmread(VMCS_GUEST_RIP);
+        bool outside = rip < (uintptr_t)code_ud2 || rip >= (uintptr_t)code_ud2_end;
+        in_handler += outside;
+        torn += !outside && vmread(VMCS_GUEST_RSP) != top;
+    }
+    vmx_off();
+    interrupt_set_handler(EXCEPTION_UD, NULL);
+    report(other == 0 && in_handler > 0, "the preemption timer ends a guest that handles exceptions");
+    report(torn == 0, "an exit after the delivery of an exception saves the RIP of its handler");
+}
+
 void guest_main(void)
 {
     static const struct {
@@ -175,6 +210,7 @@ void guest_main(void)
         { "init-pending-in-root", test_init_pending_in_root },
         { "init-keeps-apic-mode", test_init_keeps_apic_mode },
         { "monitor-wakes", test_monitor_wakes },
+        { "exit-after-exception", test_exit_after_exception },
     };
     apic_enable(0xFF);
     if (cpu_start_all() < 2) {
