@@ -38,12 +38,6 @@ static void page_tables_nowhere(void)
     write_cr3(NOWHERE);
 }
 
-static void string_input_to_device(void)
-{
-    uint64_t to = IOAPIC, count = 4;
-    __asm__ volatile("rep insb" : "+D"(to), "+c"(count) : "d"(0x3FD) : "memory");
-}
-
 static void odd_access(void)
 {
     __asm__ volatile("fxsave (%0)" : : "r"((uint64_t)IOAPIC) : "memory");
@@ -57,7 +51,6 @@ void guest_main(void)
         { "fetch-local-apic", fetch_local_apic },
         { "stack-in-device", stack_in_device },
         { "page-tables-nowhere", page_tables_nowhere },
-        { "string-input-to-device", string_input_to_device },
         { "odd-access", odd_access },
     };
     const char *wanted = guest_option("fault");

@@ -12,7 +12,6 @@ FAULTS = (
     ("fetch-local-apic", r"vCPU 0: instruction fetch from a device at RIP fee00000"),
     ("stack-in-device", r"vCPU 0: event delivery through memory that is not RAM"),
     ("page-tables-nowhere", r"vCPU 0: .*not RAM|vCPU 0: paging structures outside RAM"),
-    ("string-input-to-device", r"vCPU 0: INS or OUTS with memory that is not RAM"),
     ("odd-access", r"vCPU 0: instruction that Rivet cannot emulate at RIP \w+, .*bytes 0f ae"),
 )
 

@@ -10,10 +10,12 @@ TIMEOUT = 300
 def unit_body(name):
     """Counts cmocka's tests one by one; a program that dies fails those it did not reach."""
     def body(run):
-        status, text = run.command([run.build / "unit" / name], TIMEOUT)
+        status, text = run.command([run.build / "unit" / name], TIMEOUT,
+                                   {"RIVET_BZIMAGE": str(run.build / "debian" / "vmlinuz")})
         planned = sum(int(count) for count in re.findall(r"\] Running (\d+) test", text))
         passed = len(re.findall(r"^\[       OK \]", text, re.M))
-        failed = max(planned - passed, 0 if status == 0 else 1)
+        skipped = len(re.findall(r"^\[  SKIPPED \] \w+$", text, re.M)) // 2  # told twice
+        failed = max(planned - passed - skipped, 0 if status == 0 else 1)
         if planned == 0:
             raise Failure("no test ran")
         return passed, failed
