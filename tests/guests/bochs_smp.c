@@ -197,7 +197,8 @@ static void test_exit_after_exception(void)
     }
     vmx_off();
     interrupt_set_handler(EXCEPTION_UD, NULL);
-    report(other == 0 && in_handler > 0, "the preemption timer ends a guest that handles exceptions");
+    report(other == 0 && in_handler > 0,
+           "the preemption timer ends a guest that handles exceptions");
     report(torn == 0, "an exit after the delivery of an exception saves the RIP of its handler");
 }
 
