@@ -420,9 +420,14 @@ static int push_error_code(const struct task_switch *to, struct fault *fault)
 static int enter(const struct task_switch *to, bool was_v8086, struct fault *fault)
 {
     *fault = (struct fault){ .vector = EXCEPTION_GP };
+    struct fault segment_fault = *fault;
     int error = load_registers(to);
-    int segments = load_segments(to, was_v8086, error ? &(struct fault){ 0 } : fault);
-    if (error || segments) {
+    int segments = load_segments(to, was_v8086, &segment_fault);
+    if (error) {
+        return ERR_GP; /* of two faults the registers' #GP comes first */
+    }
+    if (segments) {
+        *fault = segment_fault;
         return ERR_GP;
     }
     if ((to->event & EVENT_ERROR_CODE) != 0) {
