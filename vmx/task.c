@@ -41,10 +41,10 @@ void task_store(const struct task *task, bool wide, uint8_t *tss)
 
     put(tss + (wide ? EIP_32 : IP_16), task->eip, size);
     put(tss + (wide ? EFLAGS_32 : FLAGS_16), task->eflags, size);
-    for (unsigned i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         put(tss + (wide ? EAX_32 : AX_16) + i * size, task->gpr[i], size);
     }
-    for (unsigned i = 0; i < segments; i++) {
+    for (size_t i = 0; i < segments; i++) {
         put(tss + (wide ? ES_32 : ES_16) + i * size, task->selector[i], 2);
     }
 }
@@ -57,11 +57,11 @@ void task_load(struct task *task, bool wide, const uint8_t *tss)
     *task = (struct task){ 0 };
     task->eip = get(tss + (wide ? EIP_32 : IP_16), size);
     task->eflags = get(tss + (wide ? EFLAGS_32 : FLAGS_16), size);
-    for (unsigned i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         uint32_t upper = wide ? 0 : 0xFFFF0000U;
         task->gpr[i] = upper | get(tss + (wide ? EAX_32 : AX_16) + i * size, size);
     }
-    for (unsigned i = 0; i < segments; i++) {
+    for (size_t i = 0; i < segments; i++) {
         task->selector[i] = (uint16_t)get(tss + (wide ? ES_32 : ES_16) + i * size, 2);
     }
     task->ldtr = (uint16_t)get(tss + (wide ? LDTR_32 : LDTR_16), 2);
