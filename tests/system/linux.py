@@ -12,7 +12,7 @@ MUST = (
     r"^debian# uname -a\nLinux debian ",
     r"Hypervisor detected: KVM",
     r"x2apic enabled$",
-    r"Switched APIC routing to (physical|cluster) x2apic",
+    r"Switched APIC routing to:? (physical|cluster) x2apic",
     r"current_clocksource\ntsc$",
     r"^bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8  -$",  # 4 MiB of zeros
     r"^ *LOC: +[1-9]",
