@@ -12,7 +12,7 @@ def unit_body(name):
     def body(run):
         status, text = run.command([run.build / "unit" / name], TIMEOUT,
                                    {"RIVET_BZIMAGE": str(run.build / "debian" / "vmlinuz")})
-        planned = sum(int(count) for count in re.findall(r"\] Running (\d+) test", text))
+        planned = sum(int(count) for count in re.findall(r"\bRunning (\d+) test", text))
         passed = len(re.findall(r"^\[       OK \]", text, re.M))
         skipped = len(re.findall(r"^\[  SKIPPED \] \w+$", text, re.M)) // 2  # told twice
         failed = max(planned - passed - skipped, 0 if status == 0 else 1)
