@@ -3,7 +3,7 @@
 
 A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), cpus=N, mem=MiB, model=CPU, timeout=S,
-cmdline='WORDS', elsewhere (no row here: other rows use it).
+cmdline='WORDS', long (only in `make test-long`), elsewhere (no row here: other rows use it).
 """
 import difflib
 import re
@@ -57,7 +57,7 @@ def guest_row(source, given):
                                      "--module", module, timeout=timeout)
             compare(variant, bare, guest)
             expect(status, guest, must=[SUMMARY])
-    return Row(GROUP, f"guest: {source.stem}", body)
+    return Row("long" if "long" in given else GROUP, f"guest: {source.stem}", body)
 
 
 def rows():
