@@ -121,6 +121,12 @@ static inline bool lapic_apicv_active(const struct lapic *lapic)
     return atomic_load_explicit(&lapic->apicv_active, memory_order_relaxed);
 }
 
+/* Is its virtual-APIC page off limits (docs/interrupts.md, "Protected local APICs")? Any CPU. */
+static inline bool lapic_is_protected(const struct lapic *lapic)
+{
+    return lapic->vm->features.protected;
+}
+
 /* Guest accesses. All: owner, root mode, VMCS current. */
 
 /*

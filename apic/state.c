@@ -23,12 +23,22 @@ static void put(struct lapic_state *state, uint32_t offset, uint32_t value)
     memcpy(&state->regs[offset], &value, sizeof(value));
 }
 
+/* The vectors of a protected local APIC are out of reach, and without them the rest is no state. */
+static const char *check_reachable(const struct lapic *lapic)
+{
+    return lapic_is_protected(lapic) ? "the local APIC is protected" : NULL;
+}
+
 /* --- Get -------------------------------------------------------------------------------------- */
 
-void lapic_get_state(struct lapic *lapic, struct lapic_state *state)
+int lapic_get_state(struct lapic *lapic, struct lapic_state *state, const char **reason)
 {
     bool x2apic = lapic_mode(lapic) == LAPIC_X2APIC;
 
+    *reason = check_reachable(lapic);
+    if (*reason != NULL) {
+        return ERR_INVALID;
+    }
     timer_settle_count(lapic);
     priority_pull_posted(lapic);
     priority_update_ppr(lapic);
@@ -43,6 +53,7 @@ void lapic_get_state(struct lapic *lapic, struct lapic_state *state)
     if (x2apic) {
         put(state, APIC_ICR2, (uint32_t)(page_read_icr64(lapic) >> 32));
     }
+    return RIVET_OK;
 }
 
 uint64_t lapic_get_deadline(const struct lapic *lapic)
@@ -194,7 +205,8 @@ static void restart_delivery(struct lapic *lapic)
 
 int lapic_set_state(struct lapic *lapic, const struct lapic_state *state, const char **reason)
 {
-    *reason = check(lapic, state);
+    *reason = check_reachable(lapic);
+    *reason = *reason != NULL ? *reason : check(lapic, state);
     if (*reason != NULL) {
         return ERR_INVALID;
     }
@@ -234,7 +246,8 @@ int lapic_restore_base(struct lapic *lapic, uint64_t base)
 {
     bool enabled = (base & APIC_BASE_EN) != 0, x2apic = (base & APIC_BASE_EXTD) != 0;
 
-    if ((base & lapic_base_reserved(lapic)) != 0 || (x2apic && !enabled)) {
+    if ((base & lapic_base_reserved(lapic)) != 0 || (x2apic && !enabled) ||
+        check_reachable(lapic) != NULL) {
         return ERR_INVALID;
     }
     if (!lapic->restored.valid) {

@@ -20,14 +20,17 @@ struct lapic_state {
 };
 _Static_assert(sizeof(struct lapic_state) == 1024, "the layout of struct kvm_lapic_state");
 
-/* All: owner, root mode, VMCS current; the restoring ones before the vCPU runs. */
+/*
+ * All: owner, root mode, VMCS current; the restoring ones before the vCPU runs. A protected local
+ * APIC (docs/interrupts.md) can be neither saved nor restored: all that return an error refuse it.
+ */
 
 /*
  * The registers now: what is still in PIR is in IRR, the current count is computed, a count-down
  * that has ended has raised its interrupt. A TSC deadline that has passed has not: restoring it
- * raises it.
+ * raises it. ERR_INVALID, with *reason saying why, for a protected local APIC.
  */
-void lapic_get_state(struct lapic *lapic, struct lapic_state *state);
+int lapic_get_state(struct lapic *lapic, struct lapic_state *state, const char **reason);
 
 /* IA32_TSC_DEADLINE as set, whether it has passed or not. */
 uint64_t lapic_get_deadline(const struct lapic *lapic);
@@ -40,8 +43,8 @@ uint64_t lapic_get_deadline(const struct lapic *lapic);
 int lapic_set_state(struct lapic *lapic, const struct lapic_state *state, const char **reason);
 
 /*
- * IA32_APIC_BASE without the rules for transitions; ERR_INVALID for reserved bits and EXTD without
- * EN.
+ * IA32_APIC_BASE without the rules for transitions; ERR_INVALID for reserved bits, EXTD without EN,
+ * and a protected local APIC.
  */
 int lapic_restore_base(struct lapic *lapic, uint64_t base);
 

@@ -24,6 +24,7 @@ struct apic_features {
     bool posted_interrupts;  /* "process posted interrupts"; without it a post is a kick */
     /* What the guest's CPUID says. */
     bool no_x2apic;                /* no x2APIC mode: IA32_APIC_BASE.EXTD is reserved */
+    bool protected;                /* the virtual-APIC pages are off limits to software */
     bool cmci;                     /* MCG_CMCI_P: the LVT CMCI register exists */
     uint8_t physical_address_bits; /* limits IA32_APIC_BASE; 0 means 52 */
 };

@@ -38,11 +38,11 @@ static void check_read_back(void)
     struct lapic_state first, second;
     const char *reason;
 
-    lapic_get_state(subject(), &first);
-    if (lapic_set_state(subject(), &first, &reason) != RIVET_OK) {
+    if (lapic_get_state(subject(), &first, &reason) != RIVET_OK ||
+        lapic_set_state(subject(), &first, &reason) != RIVET_OK ||
+        lapic_get_state(subject(), &second, &reason) != RIVET_OK) {
         abort();
     }
-    lapic_get_state(subject(), &second);
     if (memcmp(&first, &second, sizeof(first)) != 0) {
         abort();
     }
@@ -73,7 +73,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((data[0] & 1) != 0) {
         model_enter_x2apic(SUBJECT);
     }
-    lapic_get_state(subject(), &state);
+    if (lapic_get_state(subject(), &state, &reason) != RIVET_OK) {
+        abort();
+    }
     scribble(&state, data + 1, size - 1);
     memcpy(page, model.vcpu[SUBJECT].page, sizeof(page));
     if (lapic_set_state(subject(), &state, &reason) != RIVET_OK) {

@@ -12,7 +12,8 @@
 static struct lapic_state state_of(unsigned index)
 {
     struct lapic_state state;
-    lapic_get_state(lapic_of(index), &state);
+    const char *reason;
+    assert_int_equal(lapic_get_state(lapic_of(index), &state, &reason), RIVET_OK);
     return state;
 }
 
@@ -251,7 +252,7 @@ static void save_something(void)
     assert_int_equal(msr_set(1, APIC_ICR, 0x000000330000C4F0 & ~0xF00ULL), RIVET_OK);
     model.vcpu[1].in_guest = false;
     post(1, 0x77);
-    lapic_get_state(lapic_of(1), &saved_state);
+    saved_state = state_of(1);
     saved_base = lapic_read_base(lapic_of(1));
     saved_deadline = lapic_get_deadline(lapic_of(1));
     saved_offset = -400000 - 123456;

@@ -314,8 +314,9 @@ static void save_and_restore(unsigned cpu)
     struct saved saved = { .base = lapic_read_base(lapic), .tsc_offset = lapic->tsc_offset };
     uint32_t events = lapic->events;
     uint8_t order = next8();
+    const char *reason;
 
-    lapic_get_state(lapic, &saved.state);
+    same((uint64_t)lapic_get_state(lapic, &saved.state, &reason), RIVET_OK, "save", 0);
     saved.deadline = lapic_get_deadline(lapic);
     vcpu->in_guest = false;
     lapic_reset(lapic, false);
