@@ -115,8 +115,9 @@ static void test_illegal_register(void)
     report(latch_errors() == 0, "xAPIC: a register is not");
 }
 
-static void run_all(void)
+static void run_all(const char *name)
 {
+    mode = name;
     arrivals_record(EXCEPTION_NMI);
     test_send_illegal_vector();
     test_self_ipi_register();
@@ -125,28 +126,7 @@ static void run_all(void)
     test_illegal_register();
 }
 
-static void test_xapic(void)
-{
-    mode = "xAPIC";
-    run_all();
-}
-
-static void test_x2apic(void)
-{
-    if (!apic_has_x2apic()) {
-        report_skip("no x2APIC mode");
-        return;
-    }
-    mode = "x2APIC";
-    apic_enter_x2apic();
-    run_all();
-}
-
 void guest_main(void)
 {
-    static const struct guest_test tests[] = {
-        { "xapic", test_xapic },
-        { "x2apic", test_x2apic },
-    };
-    guest_run_tests(tests, ARRAY_SIZE(tests));
+    apic_run_both_modes(run_all);
 }

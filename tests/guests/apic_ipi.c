@@ -293,8 +293,9 @@ static void test_eoi_order(void)
     report(!apic_vector_bit(APIC_ISR, VECTOR_LOWER), "%s: and the last EOI the last one", mode);
 }
 
-static void run_common(void)
+static void run_all(const char *name)
 {
+    mode = name;
     test_physical();
     test_all_vectors();
     test_pending();
@@ -304,34 +305,16 @@ static void run_common(void)
     test_cr8();
     test_nesting();
     test_eoi_order();
-}
-
-static void test_xapic(void)
-{
-    mode = "xAPIC";
-    run_common();
-    test_icr_xapic();
-    test_flat();
-    test_cluster();
-}
-
-static void test_x2apic(void)
-{
-    if (!apic_has_x2apic()) {
-        report_skip("no x2APIC mode");
-        return;
+    if (apic_is_x2apic()) {
+        test_x2apic_cluster();
+    } else {
+        test_icr_xapic();
+        test_flat();
+        test_cluster();
     }
-    mode = "x2APIC";
-    apic_enter_x2apic();
-    run_common();
-    test_x2apic_cluster();
 }
 
 void guest_main(void)
 {
-    static const struct guest_test tests[] = {
-        { "xapic", test_xapic },
-        { "x2apic", test_x2apic },
-    };
-    guest_run_tests(tests, ARRAY_SIZE(tests));
+    apic_run_both_modes(run_all);
 }

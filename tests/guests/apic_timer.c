@@ -256,8 +256,9 @@ static void test_deadline_tsc_moves(void)
     wrmsr(IA32_TSC_ADJUST, adjust);
 }
 
-static void run_all(void)
+static void run_all(const char *name)
 {
+    mode = name;
     test_one_shot();
     test_count_falls();
     test_periodic();
@@ -278,28 +279,7 @@ static void run_all(void)
     guest_cli();
 }
 
-static void test_xapic(void)
-{
-    mode = "xAPIC";
-    run_all();
-}
-
-static void test_x2apic(void)
-{
-    if (!apic_has_x2apic()) {
-        report_skip("no x2APIC mode");
-        return;
-    }
-    mode = "x2APIC";
-    apic_enter_x2apic();
-    run_all();
-}
-
 void guest_main(void)
 {
-    static const struct guest_test tests[] = {
-        { "xapic", test_xapic },
-        { "x2apic", test_x2apic },
-    };
-    guest_run_tests(tests, ARRAY_SIZE(tests));
+    apic_run_both_modes(run_all);
 }

@@ -153,8 +153,9 @@ static void test_from_handler(void)
     report(nmis == 1, "an NMI interrupts the handler of an interrupt");
 }
 
-static void run_all(void)
+static void run_all(const char *mode)
 {
+    (void)mode;
     test_plain();
     test_blocking();
     test_blocking_over_exits();
@@ -163,26 +164,7 @@ static void run_all(void)
     test_from_handler();
 }
 
-static void test_xapic(void)
-{
-    run_all();
-}
-
-static void test_x2apic(void)
-{
-    if (!apic_has_x2apic()) {
-        report_skip("no x2APIC mode");
-        return;
-    }
-    apic_enter_x2apic();
-    run_all();
-}
-
 void guest_main(void)
 {
-    static const struct guest_test tests[] = {
-        { "xapic", test_xapic },
-        { "x2apic", test_x2apic },
-    };
-    guest_run_tests(tests, ARRAY_SIZE(tests));
+    apic_run_both_modes(run_all);
 }

@@ -33,6 +33,33 @@ void apic_reset_to_xapic(void)
     wrmsr(IA32_APIC_BASE, disabled | APIC_BASE_EN);
 }
 
+static void (*run_in_mode)(const char *mode);
+
+static void test_xapic(void)
+{
+    run_in_mode("xAPIC");
+}
+
+static void test_x2apic(void)
+{
+    if (!apic_has_x2apic()) {
+        report_skip("no x2APIC mode");
+        return;
+    }
+    apic_enter_x2apic();
+    run_in_mode("x2APIC");
+}
+
+void apic_run_both_modes(void (*run_all)(const char *mode))
+{
+    static const struct guest_test tests[] = {
+        { "xapic", test_xapic },
+        { "x2apic", test_x2apic },
+    };
+    run_in_mode = run_all;
+    guest_run_tests(tests, ARRAY_SIZE(tests));
+}
+
 static volatile uint32_t *xapic_register(unsigned reg)
 {
     return (volatile uint32_t *)(uintptr_t)((rdmsr(IA32_APIC_BASE) & APIC_BASE_ADDRESS) + reg);

@@ -69,6 +69,12 @@ void apic_reset_to_xapic(void);
 /* Whether CPUID offers x2APIC mode. Any CPU. */
 bool apic_has_x2apic(void);
 
+/*
+ * The guest's tests "xapic" and "x2apic" (guest_run_tests): run_all in xAPIC mode, then in x2APIC mode,
+ * which a machine without it skips. mode: the name of the mode, for reports. Boot CPU, in xAPIC mode.
+ */
+void apic_run_both_modes(void (*run_all)(const char *mode));
+
 /* Software-enable with that spurious-interrupt vector and TPR 0. Any CPU. */
 void apic_enable(uint8_t spurious_vector);
 
