@@ -4,6 +4,7 @@
 A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), cpus=N, mem=MiB, model=CPU, timeout=S,
 cmdline='WORDS', long (only in `make test-long`), elsewhere (no row here: other rows use it).
+Under Rivet a guest of several CPUs also runs on one CPU and on two, where its vCPUs take turns.
 """
 import difflib
 import re
@@ -35,32 +36,37 @@ def compare(variant, bare, guest):
             raise Failure(f"under Rivet ({variant or 'APICv'}) differs from bare: {line}")
 
 
-def guest_row(source, given):
-    """One guest with its settings."""
+def guest_row(source, given, shared=0):
+    """One guest with its settings; with `shared`, on that many CPUs, fewer than it has vCPUs."""
     timeout = int(given.get("timeout", 60))
-    cpus, memory = given.get("cpus", "1"), int(given.get("mem", 64))
+    vcpus, memory = given.get("cpus", "1"), int(given.get("mem", 64))
     line = given.get("cmdline", "")
-    machine = ["--cpus", cpus]
-    if "model" in given:
-        machine += ["--cpu-model", given["model"]]
+    model = ["--cpu-model", given["model"]] if "model" in given else []
 
     def body(run):
         elf = run.build / "guests" / f"{source.stem}.elf"
-        status, bare = run.boot(*machine, "--mem", memory, "--bare", elf, "--cmdline", line,
-                                timeout=timeout)
+        status, bare = run.boot(*model, "--cpus", vcpus, "--mem", memory, "--bare", elf,
+                                "--cmdline", line, timeout=timeout)
         expect(status, bare, must=[SUMMARY])
         if "bare-only" in given:
             return
-        module = f"{elf} kernel vm=guest testdev mem={memory}M vcpus={cpus} -- {line}"
+        module = f"{elf} kernel vm=guest testdev mem={memory}M vcpus={vcpus} -- {line}"
         for variant in VARIANTS:
-            status, guest = run.boot(*machine, "--mem", memory + 128, "--options", variant,
-                                     "--module", module, timeout=timeout)
+            status, guest = run.boot(*model, "--cpus", shared or vcpus, "--mem", memory + 128,
+                                     "--options", variant, "--module", module, timeout=timeout)
             compare(variant, bare, guest)
             expect(status, guest, must=[SUMMARY])
-    return Row("long" if "long" in given else GROUP, f"guest: {source.stem}", body)
+    name = f"guest: {source.stem}" + (f", {vcpus} vCPUs on {shared}" if shared else "")
+    return Row("long" if "long" in given else GROUP, name, body)
+
+
+def rows_of(source, given):
+    """The rows of one guest."""
+    fewer = [cpus for cpus in (1, 2) if cpus < int(given.get("cpus", 1)) and "bare-only" not in given]
+    return [guest_row(source, given, shared) for shared in [0, *fewer]]
 
 
 def rows():
-    """One row for each guest."""
+    """The rows of all guests."""
     sources = [(path, settings(path)) for path in sorted((ROOT / "tests" / "guests").glob("*.c"))]
-    return [guest_row(path, given) for path, given in sources if "elsewhere" not in given]
+    return [row for path, given in sources if "elsewhere" not in given for row in rows_of(path, given)]
