@@ -1,34 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* MSR policy of guests in one table (SDM volume 4). */
-
+/* MSR policy of guests in one table (SDM volume 4): what a read returns, what a write does. */
 #include "vmx/msr.h"
 
 #include "apic/lapic.h"
 #include "apic/paravirt.h"
-#include "arch/cpuid.h"
-#include "arch/memory.h"
 #include "arch/msr.h"
 #include "arch/tsc.h"
 #include "arch/x86.h"
 #include "lib/bits.h"
 #include "lib/error.h"
 #include "lib/log.h"
-#include "lib/string.h"
 #include "vmx/cpuid.h"
 #include "vmx/cr.h"
 #include "vmx/event.h"
 #include "vmx/exits.h"
-#include "vmx/msr_bitmap.h"
+#include "vmx/msr_offered.h"
 #include "vmx/policy.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
 #include "vmx/xstate.h"
-
-/* IA32_ARCH_CAPABILITIES bits that hold for guests too: immunities, without the MSRs behind the others. */
-#define ARCH_CAPABILITIES_OFFERED                                                                \
-    (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | \
-     BIT(15) | BIT(17) | BIT(19) | BIT(20) | BIT(24) | BIT(26) | BIT(27))
 
 #define MISC_ENABLE_WRITABLE                                                             \
     (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_TCC | MISC_ENABLE_EIST | MISC_ENABLE_MWAIT | \
@@ -36,30 +27,9 @@
 #define MISC_ENABLE_PERFMON BIT(7)
 #define MISC_ENABLE_READ_ONLY \
     (MISC_ENABLE_PERFMON | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAILABLE)
-#define MISC_ENABLE_RESET \
-    (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAILABLE)
 
 #define MCG_STATUS_DEFINED      7ULL /* RIPV, EIPV, MCIP */
-#define SPEC_CTRL_IBRS          BIT(0)
-#define SPEC_CTRL_STIBP         BIT(1)
-#define SPEC_CTRL_SSBD          BIT(2)
 #define PLATFORM_INFO_MAX_RATIO (0xFFULL << 8)
-
-/* CPUID.(07H,0):EDX bits that announce MSRs. */
-#define CPUID_7_EDX_IBRS_IBPB         BIT32(26)
-#define CPUID_7_EDX_STIBP             BIT32(27)
-#define CPUID_7_EDX_L1D_FLUSH         BIT32(28)
-#define CPUID_7_EDX_ARCH_CAPABILITIES BIT32(29)
-#define CPUID_7_EDX_SSBD              BIT32(31)
-#define CPUID_7_ECX_RDPID             BIT32(22)
-#define CPUID_D_1_EAX_XSAVES          BIT32(3)
-
-/* Which of the optional MSRs guests have; the same on every CPU. */
-static struct {
-    uint64_t spec_ctrl; /* bits of IA32_SPEC_CTRL that may be set; 0: no such MSR */
-    bool prediction_command, flush_command, arch_capabilities, tsc_aux, xss;
-    uint64_t arch_capabilities_value, microcode;
-} offered;
 
 /* --- Handlers --------------------------------------------------------------------------------------- */
 
@@ -188,7 +158,7 @@ static int read_microcode(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
     (void)vcpu;
     (void)msr;
-    *value = offered.microcode;
+    *value = msr_offered.microcode;
     return RIVET_OK;
 }
 
@@ -204,14 +174,14 @@ static int read_arch_capabilities(struct vcpu *vcpu, uint32_t msr, uint64_t *val
 {
     (void)vcpu;
     (void)msr;
-    *value = offered.arch_capabilities_value;
-    return offered.arch_capabilities ? RIVET_OK : ERR_GP;
+    *value = msr_offered.arch_capabilities_value;
+    return msr_offered.arch_capabilities ? RIVET_OK : ERR_GP;
 }
 
 static int read_spec_ctrl(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
     (void)vcpu;
-    if (!offered.spec_ctrl) {
+    if (!msr_offered.spec_ctrl) {
         return ERR_GP;
     }
     *value = rdmsr(msr);
@@ -221,7 +191,7 @@ static int read_spec_ctrl(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 static int write_spec_ctrl(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     (void)vcpu;
-    if (!offered.spec_ctrl || (value & ~offered.spec_ctrl)) {
+    if (!msr_offered.spec_ctrl || (value & ~msr_offered.spec_ctrl)) {
         return ERR_GP;
     }
     wrmsr(msr, value);
@@ -231,7 +201,7 @@ static int write_spec_ctrl(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 /* Commands: bit 0, write only. */
 static int write_command(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-    bool exists = msr == IA32_PRED_CMD ? offered.prediction_command : offered.flush_command;
+    bool exists = msr == IA32_PRED_CMD ? msr_offered.prediction_command : msr_offered.flush_command;
     (void)vcpu;
     if (!exists || (value & ~1ULL)) {
         return ERR_GP;
@@ -368,12 +338,12 @@ static int write_loaded_address(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int read_tsc_aux(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-    return offered.tsc_aux ? read_loaded(vcpu, msr, value) : ERR_GP;
+    return msr_offered.tsc_aux ? read_loaded(vcpu, msr, value) : ERR_GP;
 }
 
 static int write_tsc_aux(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-    return offered.tsc_aux && value >> 32 == 0 ? write_loaded(vcpu, msr, value) : ERR_GP;
+    return msr_offered.tsc_aux && value >> 32 == 0 ? write_loaded(vcpu, msr, value) : ERR_GP;
 }
 
 static int write_efer(struct vcpu *vcpu, uint32_t msr, uint64_t value)
@@ -386,13 +356,13 @@ static int read_xss(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
     (void)msr;
     *value = xstate_xss(vcpu->xstate);
-    return offered.xss ? RIVET_OK : ERR_GP;
+    return msr_offered.xss ? RIVET_OK : ERR_GP;
 }
 
 static int write_xss(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     (void)msr;
-    return offered.xss ? xstate_write_xss(vcpu->xstate, value) : ERR_GP;
+    return msr_offered.xss ? xstate_write_xss(vcpu->xstate, value) : ERR_GP;
 }
 
 /* --- The table -------------------------------------------------------------------------------------- */
@@ -528,109 +498,4 @@ void exit_wrmsr(struct vcpu *vcpu)
         return;
     }
     event_instruction_done(vcpu);
-}
-
-/* --- Set-up and switching ------------------------------------------------------------------------ */
-
-static void decide_spec_ctrl(uint32_t leaf7_edx)
-{
-    offered.spec_ctrl = 0;
-    if (leaf7_edx & CPUID_7_EDX_IBRS_IBPB) {
-        offered.spec_ctrl |= SPEC_CTRL_IBRS;
-    }
-    if (leaf7_edx & CPUID_7_EDX_STIBP) {
-        offered.spec_ctrl |= SPEC_CTRL_STIBP;
-    }
-    if (leaf7_edx & CPUID_7_EDX_SSBD) {
-        offered.spec_ctrl |= SPEC_CTRL_SSBD;
-    }
-}
-
-void msr_enable_cpu(void)
-{
-    struct cpuid_guest nobody = { .vcpu_count = 1 };
-    struct cpuid leaf7 = cpuid_for_guest(&nobody, 7, 0);
-
-    decide_spec_ctrl(leaf7.edx);
-    offered.prediction_command = leaf7.edx & CPUID_7_EDX_IBRS_IBPB;
-    offered.flush_command = leaf7.edx & CPUID_7_EDX_L1D_FLUSH;
-    offered.arch_capabilities = leaf7.edx & CPUID_7_EDX_ARCH_CAPABILITIES;
-    if (offered.arch_capabilities) {
-        offered.arch_capabilities_value = rdmsr(IA32_ARCH_CAPABILITIES) & ARCH_CAPABILITIES_OFFERED;
-    }
-    offered.tsc_aux = (cpuid_for_guest(&nobody, 0x80000001, 0).edx & CPUID_80000001_EDX_RDTSCP) ||
-                      (leaf7.ecx & CPUID_7_ECX_RDPID);
-    offered.xss = cpuid_for_guest(&nobody, 0x0D, 1).eax & CPUID_D_1_EAX_XSAVES;
-    if (rdmsr_safe(IA32_BIOS_SIGN_ID, &offered.microcode) != RIVET_OK) {
-        offered.microcode = 0;
-    }
-}
-
-void msr_reset(struct msr_state *msrs)
-{
-    *msrs = (struct msr_state){ .misc_enable = MISC_ENABLE_RESET };
-    mtrr_reset(&msrs->mtrr, cpuid_physical_address_bits());
-}
-
-struct msr_state *msr_create(void)
-{
-    struct msr_state *msrs = memory_alloc_page();
-    if (msrs) {
-        msr_reset(msrs);
-    }
-    return msrs;
-}
-
-void msr_bitmap_init(uint8_t *bitmap)
-{
-    static const uint32_t direct[] = {
-        IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, IA32_STAR,    IA32_LSTAR,
-        IA32_CSTAR,       IA32_FMASK,        IA32_FS_BASE,      IA32_GS_BASE, IA32_KERNEL_GS_BASE,
-    };
-    memset(bitmap, 0xFF, MSR_BITMAP_SIZE);
-    for (unsigned i = 0; i < ARRAY_SIZE(direct); i++) {
-        msr_bitmap_set(bitmap, direct[i], false, false);
-    }
-    if (offered.tsc_aux) {
-        msr_bitmap_set(bitmap, IA32_TSC_AUX, false, false);
-    }
-    if (offered.spec_ctrl) {
-        msr_bitmap_set(bitmap, IA32_SPEC_CTRL, false, false);
-    }
-    if (offered.prediction_command) {
-        msr_bitmap_set(bitmap, IA32_PRED_CMD, true, false);
-    }
-    if (offered.flush_command) {
-        msr_bitmap_set(bitmap, IA32_FLUSH_CMD, true, false);
-    }
-}
-
-void msr_load(struct msr_state *msrs)
-{
-    wrmsr(IA32_STAR, msrs->star);
-    wrmsr(IA32_LSTAR, msrs->lstar);
-    wrmsr(IA32_CSTAR, msrs->cstar);
-    wrmsr(IA32_FMASK, msrs->fmask);
-    wrmsr(IA32_KERNEL_GS_BASE, msrs->kernel_gs_base);
-    if (offered.tsc_aux) {
-        wrmsr(IA32_TSC_AUX, msrs->tsc_aux);
-    }
-    if (offered.spec_ctrl) {
-        wrmsr(IA32_SPEC_CTRL, msrs->spec_ctrl);
-    }
-}
-
-void msr_save(struct msr_state *msrs)
-{
-    msrs->star = rdmsr(IA32_STAR);
-    msrs->lstar = rdmsr(IA32_LSTAR);
-    msrs->cstar = rdmsr(IA32_CSTAR);
-    msrs->fmask = rdmsr(IA32_FMASK);
-    msrs->kernel_gs_base = rdmsr(IA32_KERNEL_GS_BASE);
-    if (offered.tsc_aux) {
-        msrs->tsc_aux = rdmsr(IA32_TSC_AUX);
-    }
-    if (offered.spec_ctrl) {
-        msrs->spec_ctrl = rdmsr(IA32_SPEC_CTRL);
-    }
 }

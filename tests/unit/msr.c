@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* links: vmx/msr.c vmx/mtrr.c vmx/msr_bitmap.c vmx/cpuid.c */
+/* links: vmx/msr.c vmx/msr_state.c vmx/mtrr.c vmx/msr_bitmap.c vmx/cpuid.c */
 /* libs: -no-pie */
 /* The MSR policy: the table, MTRRs and PAT, the bitmap. Rows that live in the VMCS are tested in guests. */
 #include <setjmp.h>
