@@ -10,6 +10,7 @@
 #include "arch/descriptor.h"
 #include "arch/fixup.h"
 #include "arch/interrupts.h"
+#include "arch/paging.h"
 #include "arch/symbols.h"
 #include "arch/tsc.h"
 #include "arch/x86.h"
@@ -162,6 +163,12 @@ static const char *hint(const struct exception_frame *frame)
     return guard_hint(this_cpu()->arch->stacks, read_cr2());
 }
 
+/* A page fault in a page that nobody may touch. */
+static const char *forbidden(const struct exception_frame *frame)
+{
+    return frame->vector == EXCEPTION_PF ? paging_hole_name(read_cr2()) : NULL;
+}
+
 static _Noreturn void dump(const struct exception_frame *frame)
 {
     log_panic_begin();
@@ -169,6 +176,10 @@ static _Noreturn void dump(const struct exception_frame *frame)
              ", cr2=0x%lx%s",
              exception_name(frame->vector), (unsigned)frame->vector, frame->error_code,
              this_cpu()->index, frame->rip, read_cr2(), hint(frame));
+    const char *touched = forbidden(frame);
+    if (touched != NULL) {
+        log_info("panic: that is in %s", touched);
+    }
     log_registers(frame);
     backtrace_log(frame->rip, frame->rbp);
     log_panic_end(NULL);

@@ -105,6 +105,15 @@ int page_table_map(struct page_table *table, uint64_t start, uint64_t size, uint
     return RIVET_OK;
 }
 
+uint64_t *page_table_open_page(struct page_table *table, uint64_t address)
+{
+    uint64_t *entries = table->root;
+    for (int level = LEVEL_PML4E; level > LEVEL_PTE && entries != NULL; level--) {
+        entries = open_entry(table, &entries[index_of(address, level)], level);
+    }
+    return entries == NULL ? NULL : &entries[index_of(address, LEVEL_PTE)];
+}
+
 /* The leaf entry of the address (0: none) and, in *size, how many bytes around it are the same. */
 static uint64_t walk(const struct page_table *table, uint64_t address, uint64_t *size)
 {

@@ -45,6 +45,13 @@ int page_table_init(struct page_table *table, bool has_1g, void *(*alloc_page)(v
  */
 int page_table_map(struct page_table *table, uint64_t start, uint64_t size, uint64_t rights);
 
+/*
+ * Where the entry of the 4 KiB page at a canonical address of either half is, for a page that is not
+ * identity-mapped; the tables above it are made, a larger page is split. NULL: no memory. Who
+ * changes the entry flushes the TLBs.
+ */
+uint64_t *page_table_open_page(struct page_table *table, uint64_t address);
+
 /* The entry that maps the address, or 0 when nothing does. */
 uint64_t page_table_lookup(const struct page_table *table, uint64_t address);
 

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "arch/cpu.h"
 #include "arch/cpuid.h"
 #include "arch/descriptor.h"
 #include "arch/memory.h"
@@ -14,12 +15,22 @@
 #include "lib/bits.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "lib/string.h"
+
+_Static_assert((int)MAX_CPUS <= 512, "all windows are in one page table");
 
 extern uint8_t image_start[], image_text_end[], image_rodata_end[], image_end[]; /* linker.ld */
 
 enum { REGION_RAM = 1, REGION_ACPI = 3, REGION_NVS = 4 };
 
 static struct page_table table;
+
+/* One page of linear addresses for each CPU, in the upper half, where nothing is identity-mapped. */
+#define WINDOWS (~0ULL << 39)
+static uint64_t *window_entries;
+
+/* Added at the front by the boot CPU before VMs run, never removed. */
+static struct paging_hole *holes;
 
 static void map(uint64_t start, uint64_t end, uint64_t rights)
 {
@@ -83,6 +94,10 @@ void paging_init(const struct boot_info *info)
     map_regions(info);
     map_image();
     paging_unmap_page(0);
+    window_entries = page_table_open_page(&table, WINDOWS);
+    if (window_entries == NULL) {
+        fatal("paging: no memory for page tables; less than a page is free");
+    }
     ASSERT(paging_root() < GIB(4)); /* other CPUs load it in 32-bit mode */
     paging_init_cpu();
 }
@@ -101,4 +116,39 @@ void paging_unmap_page(uint64_t address)
 {
     map(address, address + PAGE_SIZE, PTE_NONE);
     invlpg((void *)(uintptr_t)address);
+}
+
+static void flush_tlb(void)
+{
+    write_cr3(paging_root());
+}
+
+void paging_withdraw(struct paging_hole *hole)
+{
+    map(hole->address, hole->address + PAGE_SIZE, PTE_NONE);
+    smp_call_all(flush_tlb);
+    hole->next = holes;
+    holes = hole;
+}
+
+void paging_wipe(uint64_t address)
+{
+    unsigned index = this_cpu()->index;
+    void *window = (void *)(uintptr_t)(WINDOWS + index * PAGE_SIZE);
+
+    /* A full barrier: the page walk of the next line must find the entry. */
+    __atomic_store_n(&window_entries[index], address | PTE_DATA, __ATOMIC_SEQ_CST);
+    memset(window, 0, PAGE_SIZE);
+    __atomic_store_n(&window_entries[index], PTE_NONE, __ATOMIC_SEQ_CST);
+    invlpg(window);
+}
+
+const char *paging_hole_name(uint64_t address)
+{
+    for (const struct paging_hole *hole = holes; hole != NULL; hole = hole->next) {
+        if (address - hole->address < PAGE_SIZE) {
+            return hole->name;
+        }
+    }
+    return NULL;
 }

@@ -52,6 +52,32 @@ static void one_gib_pages(void **state)
     assert_int_equal(page_table_lookup(&table, GIB(3) + 5), GIB(3) | PTE_DATA | PTE_LARGE);
 }
 
+/* A page elsewhere than at its own address; nothing around it is mapped. */
+static void open_page(void **state)
+{
+    (void)state;
+    struct page_table table;
+    page_table_init(&table, true, alloc_page);
+    uint64_t *entry = page_table_open_page(&table, ~0ULL << 39 | 5 * PAGE_SIZE);
+    assert_int_equal(used, 4); /* PML4, PDPT, PD, PT */
+    assert_ptr_equal(entry, (uint64_t *)(void *)(pool + 3 * PAGE_SIZE) + 5);
+    assert_int_equal(*entry, 0);
+    assert_ptr_equal(page_table_open_page(&table, ~0ULL << 39 | 6 * PAGE_SIZE), entry + 1);
+    assert_int_equal(used, 4);
+    limit = used;
+    assert_null(page_table_open_page(&table, 0));
+}
+
+static void open_page_of_a_larger_one(void **state)
+{
+    (void)state;
+    struct page_table table;
+    page_table_init(&table, true, alloc_page);
+    assert_int_equal(page_table_map(&table, 0, GIB(1), PTE_DATA), 0);
+    assert_int_equal(*page_table_open_page(&table, MIB(3)), MIB(3) | PTE_DATA);
+    assert_int_equal(page_table_lookup(&table, MIB(5)), MIB(4) | PTE_DATA | PTE_LARGE);
+}
+
 static void two_mib_pages(void **state)
 {
     (void)state;
@@ -143,6 +169,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_gib_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(open_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(open_page_of_a_larger_one, setup, teardown),
         cmocka_unit_test_setup_teardown(two_mib_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(small_pages_at_the_edges, setup, teardown),
         cmocka_unit_test_setup_teardown(splits_keep_the_rest, setup, teardown),
