@@ -202,6 +202,54 @@ static void test_exit_after_exception(void)
     report(torn == 0, "an exit after the delivery of an exception saves the RIP of its handler");
 }
 
+/* One CPU waits by STI and HLT for interrupts of another, which takes exceptions all the time. */
+enum { VECTOR_WAKE = 0x40, NAPS = 2000, EXCEPTIONS = 3, DELAYS = 61 };
+static volatile unsigned before_hlt;
+static volatile uint64_t done;
+void nap(void);
+extern const char code_hlt[];
+__asm__(".text\n"
+        "nap: sti\n"
+        "code_hlt: hlt\n"
+        "cli\n"
+        "ret");
+
+static void count_early(struct interrupt_frame *frame)
+{
+    before_hlt += frame->rip == (uintptr_t)code_hlt;
+    apic_eoi();
+}
+
+static void other_sends(void *argument)
+{
+    (void)argument;
+    while (!done) {
+        apic_send_ipi(cpu_apic_id(0), ICR_ASSERT | VECTOR_WAKE);
+        for (unsigned i = 0; i < EXCEPTIONS; i++) {
+            __asm__ volatile("ud2" : : : "memory");
+        }
+    }
+}
+
+static void test_sti_before_hlt(void)
+{
+    interrupt_set_handler(EXCEPTION_UD, skip_ud2);
+    interrupt_set_handler(VECTOR_WAKE, count_early);
+    before_hlt = 0;
+    done = 0;
+    cpu_run_async(OTHER, other_sends, NULL);
+    for (unsigned i = 0; i < NAPS; i++) {
+        for (unsigned delay = i % DELAYS; delay > 0; delay--) {
+            cpu_relax();
+        }
+        nap();
+    }
+    done = 1;
+    cpu_wait(OTHER);
+    interrupt_set_handler(EXCEPTION_UD, NULL);
+    report(before_hlt == 0, "no interrupt comes between STI and HLT");
+}
+
 void guest_main(void)
 {
     static const struct {
@@ -212,6 +260,7 @@ void guest_main(void)
         { "init-keeps-apic-mode", test_init_keeps_apic_mode },
         { "monitor-wakes", test_monitor_wakes },
         { "exit-after-exception", test_exit_after_exception },
+        { "sti-before-hlt", test_sti_before_hlt },
     };
     apic_enable(0xFF);
     if (cpu_start_all() < 2) {
