@@ -35,6 +35,7 @@ struct walk {
     void *entry[LEVELS_MAX];
     uint64_t leaf;
     unsigned page_shift;
+    unsigned outside; /* level of the first entry outside RAM, or 0 */
     bool writable, user, no_execute;
 };
 
@@ -125,6 +126,9 @@ static int walk_tables(struct walk *walk, uint64_t table, unsigned level, struct
             paging->entry(paging->context, table + index * walk->entry_size, walk->entry_size);
         uint64_t entry = load_entry(walk, pointer);
 
+        if (!pointer && !walk->outside) {
+            walk->outside = level;
+        }
         if (!(entry & ENTRY_P)) {
             return page_fault(walk, 0, fault);
         }
@@ -230,10 +234,9 @@ static int walk_by_mode(struct walk *walk, struct fault *fault)
     return walk_tables(walk, root & 0xFFFFF000U, 2, fault);
 }
 
-int paging_translate(const struct paging *paging, uint64_t linear, unsigned access, uint64_t *gpa,
-                     struct fault *fault)
+static struct walk new_walk(const struct paging *paging, uint64_t linear, unsigned access)
 {
-    struct walk walk = {
+    return (struct walk){
         .paging = paging,
         .linear = linear,
         .access = access,
@@ -241,6 +244,22 @@ int paging_translate(const struct paging *paging, uint64_t linear, unsigned acce
         .writable = true,
         .user = true,
     };
+}
+
+unsigned paging_level_outside_ram(const struct paging *paging, uint64_t linear)
+{
+    struct walk walk = new_walk(paging, linear, ACCESS_READ);
+    struct fault unused;
+    if (paging->cr0 & CR0_PG) {
+        walk_by_mode(&walk, &unused);
+    }
+    return walk.outside;
+}
+
+int paging_translate(const struct paging *paging, uint64_t linear, unsigned access, uint64_t *gpa,
+                     struct fault *fault)
+{
+    struct walk walk = new_walk(paging, linear, access);
     if (!(paging->cr0 & CR0_PG)) {
         *gpa = linear;
         return 0;

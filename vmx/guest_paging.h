@@ -39,3 +39,9 @@ struct fault {
  */
 int paging_translate(const struct paging *paging, uint64_t linear, unsigned access, uint64_t *gpa,
                      struct fault *fault);
+
+/*
+ * Where the walk for a linear address leaves RAM: the level of its first entry that is not there (1: a
+ * 4-KiB page's), 0 when all are RAM. Changes no flag.
+ */
+unsigned paging_level_outside_ram(const struct paging *paging, uint64_t linear);

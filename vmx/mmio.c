@@ -29,6 +29,7 @@
 /* Exit qualification for EPT violations. */
 #define EPT_VIOLATION_FETCH          BIT(2)
 #define EPT_VIOLATION_LINEAR_VALID   BIT(7)
+#define EPT_VIOLATION_TRANSLATED     BIT(8) /* 0: a paging-structure entry of the walk */
 #define EPT_VIOLATION_NMI_UNBLOCKING BIT(12)
 
 /* Exit qualification for APIC accesses. */
@@ -404,10 +405,15 @@ static bool mapped_by_now(struct vcpu *vcpu, uint64_t gpa, uint64_t qualificatio
     return memory_at(vcpu, gpa, 1, &rights) && (rights & wanted) == wanted;
 }
 
+static bool is_device(const struct vcpu *vcpu, uint64_t gpa)
+{
+    return in_lapic_window(vcpu, gpa) || in_ioapic_window(gpa) || find_region(vcpu->vm, gpa, 1);
+}
+
 /* The bus answers a fetch from a hole with FFH, and FF FFH is undefined. */
 static void fetch_from_no_memory(struct vcpu *vcpu, uint64_t gpa)
 {
-    if (in_lapic_window(vcpu, gpa) || in_ioapic_window(gpa) || find_region(vcpu->vm, gpa, 1)) {
+    if (is_device(vcpu, gpa)) {
         kill(vcpu, gpa, "instruction fetch from a device", NULL, 0);
         return;
     }
@@ -415,20 +421,53 @@ static void fetch_from_no_memory(struct vcpu *vcpu, uint64_t gpa)
     event_raise(vcpu, EXCEPTION_UD);
 }
 
+/* No exception can be delivered that would not end here again. */
+static void delivery_from_no_memory(struct vcpu *vcpu, uint64_t gpa, bool walk)
+{
+    uint64_t linear = vmread(VMCS_GUEST_LINEAR_ADDRESS);
+    struct paging paging;
+    char why[120];
+
+    guest_paging(vcpu, &paging);
+    unsigned level = walk ? paging_level_outside_ram(&paging, linear) : 0;
+    if (level == 0) {
+        kill(vcpu, gpa, "event delivery through memory that is not RAM", NULL, 0);
+        return;
+    }
+    lib_snprintf(why, sizeof(why),
+                 "event delivery: the page walk for linear address %llx needs an entry of level %u "
+                 "outside RAM",
+                 (unsigned long long)linear, level);
+    kill(vcpu, gpa, why, NULL, 0);
+}
+
+/* The instruction finds out what the walk's entry, all ones as the bus answers, makes of its access. */
+static void walk_through_no_memory(struct vcpu *vcpu, uint64_t gpa)
+{
+    unsigned rights;
+    if (!is_device(vcpu, gpa) && !memory_at(vcpu, gpa, 1, &rights)) {
+        say_hole(vcpu, gpa, "page walk");
+    }
+    emulate(vcpu, gpa);
+}
+
 void exit_ept_violation(struct vcpu *vcpu)
 {
     uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
     uint64_t gpa = vmread(VMCS_GUEST_PHYSICAL_ADDRESS);
+    bool walk = !(qualification & EPT_VIOLATION_TRANSLATED);
 
     if (mapped_by_now(vcpu, gpa, qualification)) {
         if (!vcpu->delivery_interrupted && (qualification & EPT_VIOLATION_NMI_UNBLOCKING)) {
             vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE,
                     vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE) | INTERRUPTIBILITY_NMI);
         }
-    } else if (vcpu->delivery_interrupted) {
-        kill(vcpu, gpa, "event delivery through memory that is not RAM", NULL, 0);
     } else if (!(qualification & EPT_VIOLATION_LINEAR_VALID)) {
-        kill(vcpu, gpa, "paging structures outside RAM", NULL, 0);
+        kill(vcpu, gpa, "page-directory-pointer table outside RAM", NULL, 0);
+    } else if (vcpu->delivery_interrupted) {
+        delivery_from_no_memory(vcpu, gpa, walk);
+    } else if (walk) {
+        walk_through_no_memory(vcpu, gpa);
     } else if (qualification & EPT_VIOLATION_FETCH) {
         fetch_from_no_memory(vcpu, gpa);
     } else {

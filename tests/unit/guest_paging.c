@@ -178,6 +178,23 @@ static void tables_outside_ram(void **state)
     expect_fault(LINEAR, ACCESS_WRITE, PF_PRESENT | PF_RESERVED | PF_WRITE);
 }
 
+static void level_outside_ram(void **state)
+{
+    (void)state;
+    for (unsigned table = 0; table < 4; table++) {
+        map_4_level(0x5000 | ALLOW);
+        assert_int_equal(paging_level_outside_ram(&paging, LINEAR), 0);
+        *(table == 0 ? &paging.cr3 : &ram[table - 1][1]) = 0x100000 | ALLOW;
+        assert_int_equal(paging_level_outside_ram(&paging, LINEAR), 4 - table);
+        assert_int_equal((ram[0][1] | ram[1][1] | ram[2][1]) & A, 0);
+    }
+    reset(0, 0); /* 32-bit paging: nothing is reserved, so the walk goes on, outside RAM */
+    paging.cr3 = 0x100000;
+    assert_int_equal(paging_level_outside_ram(&paging, LINEAR), 2);
+    paging.cr0 = CR0_PE;
+    assert_int_equal(paging_level_outside_ram(&paging, LINEAR), 0);
+}
+
 /* What the SDM's "Determination of Access Rights" says, written as a second opinion. */
 static bool allowed(uint64_t rights, unsigned access, unsigned cpl)
 {
@@ -305,7 +322,7 @@ int main(void)
         cmocka_unit_test(reserved_bits),   cmocka_unit_test(tables_outside_ram),
         cmocka_unit_test(rights),          cmocka_unit_test(fetch_bit),
         cmocka_unit_test(protection_keys), cmocka_unit_test(pae),
-        cmocka_unit_test(two_levels),
+        cmocka_unit_test(two_levels),      cmocka_unit_test(level_outside_ram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
