@@ -74,11 +74,12 @@ void apicv_handle_requests(struct lapic *lapic)
     if (take_request(lapic, LAPIC_REQUEST_APICV)) {
         apply(lapic);
     }
-    if (take_request(lapic, LAPIC_REQUEST_EOI_EXITS) && lapic_apicv_active(lapic)) {
-        eoi_publish_exits(lapic);
-    }
     apicv_handle_error_request(lapic);
     if (take_request(lapic, LAPIC_REQUEST_LINT0)) {
         extint_handle_lint0(lapic);
+    }
+    /* Last: a level of LINT0 needs its bit in the bitmap. */
+    if (take_request(lapic, LAPIC_REQUEST_EOI_EXITS) && lapic_apicv_active(lapic)) {
+        eoi_publish_exits(lapic);
     }
 }

@@ -10,6 +10,7 @@
 #include "apic/eoi.h"
 
 #include "apic/lapic.h"
+#include "apic/lvt.h"
 #include "apic/page.h"
 #include "apic/port.h"
 #include "apic/vm.h"
@@ -42,11 +43,17 @@ void eoi_note_edge(struct lapic *lapic, uint8_t vector)
     clear_atomic(lapic->level_posted, vector);
 }
 
-/* Does an EOI of vector go out to the I/O APICs? */
-static bool broadcasts(const struct lapic *lapic, uint8_t vector)
+/*
+ * The EOI of a level concerns LINT0 and, unless SVR suppresses the broadcast, the I/O APICs. LINT0 is told
+ * here; whether the I/O APICs must be.
+ */
+static bool ends_level(struct lapic *lapic, uint8_t vector)
 {
-    return page_test_vector(lapic, APIC_TMR, vector) &&
-           (page_read(lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSION) == 0;
+    if (!page_test_vector(lapic, APIC_TMR, vector)) {
+        return false;
+    }
+    lvt_eoi(lapic, vector);
+    return (page_read(lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSION) == 0;
 }
 
 /* vISR is up to date; do the rest of an EOI. */
@@ -56,7 +63,7 @@ static void finish(struct lapic *lapic, uint8_t vector)
     if (test_bit(lapic->old_route_exits, vector)) {
         apic_request(lapic, LAPIC_REQUEST_EOI_EXITS);
     }
-    if (broadcasts(lapic, vector)) {
+    if (ends_level(lapic, vector)) {
         ioapic_eoi(lapic->vm, vector);
     }
 }
@@ -94,7 +101,7 @@ static uint64_t outstanding(const struct lapic *lapic, unsigned word)
 static void make_up_for(struct lapic *lapic, uint8_t vector)
 {
     clear_atomic(lapic->level_posted, vector);
-    if (broadcasts(lapic, vector)) {
+    if (ends_level(lapic, vector)) {
         ioapic_eoi_locked(lapic->vm, vector);
     }
 }

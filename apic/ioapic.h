@@ -50,7 +50,10 @@ void ioapic_eoi(struct apic_vm *vm, uint8_t vector);
 /* ioapic_eoi with the lock held. */
 void ioapic_eoi_locked(struct apic_vm *vm, uint8_t vector);
 
-/* A local APIC was enabled: offer it the level interrupts that nobody accepted. Any CPU. */
+/*
+ * A local APIC was enabled, or its id, LDR, DFR or mode changed by its guest: offer the level interrupts
+ * that nobody accepted again. Any CPU.
+ */
 void ioapic_retry(struct apic_vm *vm);
 
 /* Set the bit of every vector that a level-triggered entry sends to the vCPU of that id. */

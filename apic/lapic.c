@@ -156,6 +156,7 @@ int lapic_write_base(struct lapic *lapic, uint64_t value)
     }
     if (((old ^ value) & ~APIC_BASE_BSP) != 0) {
         lapic_mode_changed(lapic);
+        ioapic_retry(lapic->vm);
     }
     return RIVET_OK;
 }

@@ -86,6 +86,7 @@ struct lapic {
     struct lapic_paravirt paravirt;
     bool software_enabled;       /* SVR bit 8 as last handled */
     uint64_t old_route_exits[4]; /* part of eoi_exits that no route asks for any more */
+    uint8_t lint0_accepted;      /* level-triggered vector of LINT0 without EOI; 0: none */
     bool status_stale;           /* vIRR or vISR changed: RVI and SVI must be published */
     uint8_t tpr_threshold;       /* as last published; 0xFF: unknown */
 };
@@ -238,7 +239,7 @@ void lapic_local_interrupt(struct lapic *lapic, uint32_t offset);
  * Level of the LINT0 pin, to which a PC wires the 8259 pair. Any CPU; takes no lock of apic/. While
  * it is high and LVT0 is in ExtINT mode, or the local APIC is disabled by its base MSR, the owner
  * gets a vector by apic_port_acknowledge_extint as soon as the guest accepts interrupts. In other
- * modes a rise raises LVT0's interrupt.
+ * modes a rise raises LVT0's interrupt, in fixed level-triggered mode the level does.
  */
 void lapic_set_lint0(struct lapic *lapic, bool level);
 

@@ -9,8 +9,8 @@
 struct lapic;
 
 /*
- * Bits that exist in each entry. Delivery status and remote IRR are read-only: writing them is
- * ignored, in x2APIC mode too.
+ * Bits that exist in each entry. Delivery status, always idle here, and remote IRR are read-only: writing
+ * them is ignored, in x2APIC mode too.
  */
 #define LVT_BITS_COMMON  (APIC_LVT_VECTOR | APIC_LVT_STATUS | APIC_LVT_MASKED)
 #define LVT_BITS_CMCI    (LVT_BITS_COMMON | APIC_LVT_DELIVERY_MODE)
@@ -29,6 +29,15 @@ void lvt_write(struct lapic *lapic, uint32_t offset, uint32_t value);
 
 /* The local APIC was disabled by software: set every mask bit. */
 void lvt_mask_all(struct lapic *lapic);
+
+/* EOI of a level-triggered vector: remote IRR of LINT0 ends if it was LINT0's, and a high pin asks again. */
+void lvt_eoi(struct lapic *lapic, uint8_t vector);
+
+/*
+ * LVT0 as saved, in which remote IRR counts if its vector is pending or in service as a level. The page
+ * has LVT0 without it, vIRR, vISR and TMR already.
+ */
+void lvt_restore_lint0(struct lapic *lapic, uint32_t value);
 
 /* Every entry to its value after reset: masked, nothing else. */
 void lvt_reset(struct lapic *lapic);

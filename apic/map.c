@@ -7,6 +7,7 @@
 #include "apic/regs.h"
 #include "apic/vm.h"
 
+_Static_assert((int)APIC_MAX_VCPUS == (int)APIC_MAP_MAX_VCPUS, "the map knows all vCPUs");
 _Static_assert(APIC_MAX_VCPUS <= 64, "a set of vCPUs is a 64-bit mask");
 
 enum { BROADCAST_8 = 0xFF, CLUSTER_MEMBERS_X2APIC = 16 };
@@ -83,7 +84,31 @@ static void add_lapic(struct apic_map *map, const struct lapic *lapic)
     }
 }
 
-void apic_map_rebuild(struct apic_vm *vm)
+/* All that the map is made of, for one local APIC; 0: it is not in it. */
+static uint32_t map_input(const struct lapic *lapic)
+{
+    if (lapic == NULL || lapic_mode(lapic) == LAPIC_DISABLED) {
+        return 0;
+    }
+    if (lapic_mode(lapic) == LAPIC_X2APIC) {
+        return LAPIC_X2APIC;
+    }
+    return page_read(lapic, APIC_ID) | page_read(lapic, APIC_LDR) >> 8 |
+           (page_read(lapic, APIC_DFR) & APIC_DFR_MODEL) >> 16 | LAPIC_XAPIC;
+}
+
+static bool note_input(struct apic_vm *vm)
+{
+    bool changed = false;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        uint32_t input = map_input(vm->lapics[i]);
+        changed |= input != vm->map.built_from[i];
+        vm->map.built_from[i] = input;
+    }
+    return changed;
+}
+
+static void rebuild(struct apic_vm *vm)
 {
     struct apic_map *map = &vm->map;
 
@@ -99,6 +124,15 @@ void apic_map_rebuild(struct apic_vm *vm)
         }
     }
     atomic_fetch_add_explicit(&map->sequence, 1, memory_order_release);
+}
+
+bool apic_map_update(struct apic_vm *vm)
+{
+    bool changed = note_input(vm);
+    if (changed) {
+        rebuild(vm);
+    }
+    return changed;
 }
 
 static uint64_t lookup_physical(const struct apic_map *map, uint32_t destination)

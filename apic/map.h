@@ -9,12 +9,14 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct apic_message;
 struct apic_vm;
 
 enum { APIC_MAP_PHYSICAL = 256, APIC_MAP_FLAT = 8, APIC_MAP_CLUSTERS = 16, APIC_MAP_MEMBERS = 4 };
+enum { APIC_MAP_MAX_VCPUS = 64 };
 
 struct apic_map {
     _Atomic uint32_t sequence;
@@ -23,12 +25,14 @@ struct apic_map {
     _Atomic uint64_t cluster[APIC_MAP_CLUSTERS][APIC_MAP_MEMBERS]; /* cluster model */
     _Atomic uint64_t xapic;                                        /* local APICs in xAPIC mode */
     _Atomic uint64_t x2apic; /* in x2APIC mode; their logical ids follow from the id */
+    uint32_t built_from[APIC_MAP_MAX_VCPUS]; /* mode, id, LDR and DFR of each; under vm->lock */
 };
 
 /*
- * Build the map anew from the local APICs' registers. Caller holds vm->lock.
+ * Bring the map in step with the local APICs' registers: it is built anew when a mode, id, LDR or DFR
+ * has changed. Whether it was. Caller holds vm->lock.
  */
-void apic_map_rebuild(struct apic_vm *vm);
+bool apic_map_update(struct apic_vm *vm);
 
 /* The enabled local APICs that message's shorthand or destination names. Any CPU, no lock. */
 uint64_t apic_map_lookup(const struct apic_vm *vm, const struct apic_message *message);

@@ -49,10 +49,17 @@ static uint32_t read_current_count(struct lapic *lapic, uint32_t offset)
 
 /* --- Writes --------------------------------------------------------------------------------- */
 
+/* Level interrupts that named nobody may name this local APIC now. */
+static void ids_written(struct lapic *lapic)
+{
+    apic_vm_ids_changed(lapic->vm);
+    ioapic_retry(lapic->vm);
+}
+
 static void write_id(struct lapic *lapic, uint32_t offset, uint32_t value)
 {
     page_write(lapic, offset, value & APIC_ID_XAPIC);
-    apic_vm_ids_changed(lapic->vm);
+    ids_written(lapic);
 }
 
 static void write_tpr(struct lapic *lapic, uint32_t offset, uint32_t value)
@@ -71,13 +78,13 @@ static void write_eoi(struct lapic *lapic, uint32_t offset, uint32_t value)
 static void write_ldr(struct lapic *lapic, uint32_t offset, uint32_t value)
 {
     page_write(lapic, offset, value & APIC_LDR_XAPIC);
-    apic_vm_ids_changed(lapic->vm);
+    ids_written(lapic);
 }
 
 static void write_dfr(struct lapic *lapic, uint32_t offset, uint32_t value)
 {
     page_write(lapic, offset, value | APIC_DFR_FIXED_ONES);
-    apic_vm_ids_changed(lapic->vm);
+    ids_written(lapic);
 }
 
 /*

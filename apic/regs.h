@@ -121,7 +121,7 @@ enum apic_shorthand {
     APIC_SHORTHAND_OTHERS = 3,
 };
 
-/* Local vector table. Delivery status (12) and remote IRR (14) are read-only and always 0 here. */
+/* Local vector table. Delivery status and remote IRR are read-only. */
 #define APIC_LVT_VECTOR        0xFFU
 #define APIC_LVT_DELIVERY_MODE 0x700U
 #define APIC_LVT_STATUS        BIT32(12)

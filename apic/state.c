@@ -2,6 +2,7 @@
 /* Saving and restoring a local APIC in the layout of Linux's struct kvm_lapic_state. */
 #include "apic/state.h"
 
+#include "apic/lvt.h"
 #include "apic/mode.h"
 #include "apic/page.h"
 #include "apic/pi.h"
@@ -179,6 +180,7 @@ static void copy_lvt(struct lapic *lapic, const struct lapic_state *state)
             page_write(lapic, offset, value | forced);
         }
     }
+    lvt_restore_lint0(lapic, get(state, APIC_LVT_LINT0));
 }
 
 /* 64 vectors of a bank. */

@@ -71,8 +71,17 @@ static uint64_t arbitrate(struct apic_vm *vm, uint64_t candidates)
     return BIT(winner);
 }
 
+/* A start-up is an IPI: in an I/O APIC entry and in an MSI its delivery mode is reserved. */
+static bool is_reserved(const struct apic_message *message)
+{
+    return message->delivery_mode == APIC_DELIVERY_SIPI && message->source == NULL;
+}
+
 unsigned apic_vm_deliver(struct apic_vm *vm, const struct apic_message *message)
 {
+    if (is_reserved(message)) {
+        return 0;
+    }
     uint64_t targets = apic_map_lookup(vm, message);
     unsigned accepted = 0;
 
@@ -199,7 +208,7 @@ void apic_vm_ids_changed(struct apic_vm *vm)
     bool id, base;
 
     spin_lock(&vm->lock);
-    apic_map_rebuild(vm);
+    bool moved = apic_map_update(vm);
     find_irregular(vm, &id, &base);
     bool inhibited_before = atomic_load(&vm->inhibits) != 0;
     set_inhibit_locked(vm, APICV_INHIBIT_APIC_ID, id);
@@ -209,7 +218,9 @@ void apic_vm_ids_changed(struct apic_vm *vm)
     if (changed) {
         request_all(vm, LAPIC_REQUEST_APICV);
     }
-    apic_vm_routes_changed(vm);
+    if (moved) {
+        apic_vm_routes_changed(vm);
+    }
 }
 
 static bool extint_possible(struct apic_vm *vm)

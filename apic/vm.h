@@ -101,7 +101,8 @@ unsigned apic_vm_deliver_msi(struct apic_vm *vm, uint64_t address, uint32_t data
 bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set);
 
 /*
- * A mode, id, LDR or DFR changed: rebuild the map and what follows from it. Any CPU, no lock held.
+ * A mode, base, id, LDR or DFR may have changed: bring the map and what follows from it in step. Any
+ * CPU, no lock held.
  */
 void apic_vm_ids_changed(struct apic_vm *vm);
 

@@ -233,6 +233,93 @@ static void test_lint0_in_fixed_mode(void **state)
     assert_int_equal(model.vcpu[0].nmis, 1);
 }
 
+/* "Local Vector Table", remote IRR: from acceptance to EOI; then a pin that is still high asks again. */
+static bool lint0_remote_irr(void)
+{
+    return (mmio_get(0, APIC_LVT_LINT0) & APIC_LVT_REMOTE_IRR) != 0;
+}
+
+static void check_level_triggered_lint0(const struct apic_features *features)
+{
+    start(features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    assert_true(lint0_remote_irr());
+    lapic_set_lint0(lapic_of(0), false);
+    lapic_set_lint0(lapic_of(0), true); /* awaits its EOI: not accepted again */
+    assert_int_equal(model_enter(0), -1);
+    assert_int_equal(model_highest(0, APIC_IRR), -1);
+    model_eoi(0);
+    assert_int_equal(model_enter(0), 0x44);
+    assert_true(lint0_remote_irr());
+    lapic_set_lint0(lapic_of(0), false);
+    model_eoi(0);
+    assert_int_equal(model_enter(0), -1);
+    assert_false(lint0_remote_irr());
+}
+
+static void test_level_triggered_lint0(void **state)
+{
+    (void)state;
+    struct apic_features software = software_features();
+    check_level_triggered_lint0(&model_all_features);
+    check_level_triggered_lint0(&software);
+}
+
+static void test_level_triggered_lint0_fires_when_unmasked(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x18044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), -1);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    assert_int_equal(model_enter(0), 0x44);
+    mmio_set(0, APIC_LVT_LINT0, 0x18044); /* the EOI still belongs to it */
+    assert_true(lint0_remote_irr());
+    model_eoi(0);
+    assert_false(lint0_remote_irr());
+    assert_int_equal(model_enter(0), -1);
+    mmio_set(0, APIC_LVT_LINT0, 0x10044); /* an edge under the mask is lost */
+    mmio_set(0, APIC_LVT_LINT0, 0x44);
+    assert_int_equal(model_enter(0), -1);
+}
+
+static void test_remote_irr_of_lint0_cannot_be_written(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0xC044);
+    assert_false(lint0_remote_irr());
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    uint32_t low = 0x8055; /* by an APIC-write exit: hardware has overwritten the page */
+    memcpy(&model.vcpu[0].page[APIC_LVT_LINT0], &low, sizeof(low));
+    lapic_apic_write(lapic_of(0), APIC_LVT_LINT0);
+    assert_int_equal(mmio_get(0, APIC_LVT_LINT0), 0xC055);
+    model_eoi(0); /* of 44H, which is what was accepted */
+    assert_int_equal(model_enter(0), 0x55);
+    mmio_set(0, APIC_LVT_LINT0, 0x55); /* no meaning for edges */
+    assert_false(lint0_remote_irr());
+    lapic_reset(lapic_of(0), true);
+    assert_int_equal(mmio_get(0, APIC_LVT_LINT0), 0x10000);
+}
+
+/* What the local APIC did not accept does not await an EOI. */
+static void test_level_triggered_lint0_with_an_illegal_vector(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8004);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), -1);
+    assert_false(lint0_remote_irr());
+    assert_int_equal(read_esr(0), APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    assert_int_equal(model_enter(0), 0x44);
+}
+
 static void test_lint0_survives_reset(void **state)
 {
     (void)state;
@@ -273,6 +360,10 @@ int main(void)
         cmocka_unit_test(test_message_of_the_ioapic),
         cmocka_unit_test(test_message_refused_and_forgotten),
         cmocka_unit_test(test_lint0_in_fixed_mode),
+        cmocka_unit_test(test_level_triggered_lint0),
+        cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
+        cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
+        cmocka_unit_test(test_level_triggered_lint0_with_an_illegal_vector),
         cmocka_unit_test(test_lint0_survives_reset),
         cmocka_unit_test(test_no_8259_behind_the_port),
     };

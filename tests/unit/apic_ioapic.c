@@ -256,6 +256,52 @@ static void test_delivery_modes(void **state)
     assert_int_equal(read_esr(1), APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
 }
 
+/* Start-up and 011B are reserved in an entry. */
+static void test_reserved_delivery_modes(void **state)
+{
+    (void)state;
+    start_software(2);
+    route(5, 0x0612, 1);
+    line(5, true);
+    assert_int_equal(lapic_take_events(lapic_of(1), true).sipi, -1);
+    route(6, 0x8312, 1);
+    line(6, true);
+    assert_false(remote_irr(6));
+    assert_int_equal(model_enter(1), -1);
+}
+
+/* A level that found nobody is offered again to whom a new id, LDR, DFR or mode makes it find. */
+static void test_nobody_is_named_by_a_level_interrupt(void **state)
+{
+    (void)state;
+    start_software(2);
+    route(9, 0x8859, 4); /* logical */
+    line(9, true);
+    assert_false(remote_irr(9));
+    mmio_set(1, APIC_LDR, 0x04000000);
+    assert_true(remote_irr(9));
+    assert_int_equal(model_enter(1), 0x59);
+    route(11, 0x8079, 5);
+    line(11, true);
+    mmio_set(1, APIC_ID, 0x05000000);
+    assert_true(remote_irr(11));
+    assert_int_equal(model_enter(1), 0x79);
+    route(12, 0x8889, 0x21);
+    mmio_set(1, APIC_LDR, 0x41000000);
+    mmio_set(1, APIC_DFR, 0);
+    line(12, true);
+    assert_false(remote_irr(12));
+    mmio_set(1, APIC_LDR, 0x21000000);
+    assert_true(remote_irr(12));
+    assert_int_equal(model_enter(1), 0x89);
+    route(13, 0x8099, 1);
+    line(13, true);
+    assert_false(remote_irr(13));
+    model_enter_x2apic(1); /* its id is 1 again */
+    assert_true(remote_irr(13));
+    assert_int_equal(model_enter(1), 0x99);
+}
+
 static void test_logical_destination(void **state)
 {
     (void)state;
@@ -286,6 +332,8 @@ int main(void)
         cmocka_unit_test(test_edge_eoi_is_not_broadcast),
         cmocka_unit_test(test_nobody_accepts_a_level_interrupt),
         cmocka_unit_test(test_delivery_modes),
+        cmocka_unit_test(test_reserved_delivery_modes),
+        cmocka_unit_test(test_nobody_is_named_by_a_level_interrupt),
         cmocka_unit_test(test_logical_destination),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,6 +139,37 @@ static void test_map_skips_missing_vcpus(void **state)
     assert_int_equal(apic_map_lookup(&model.vm, &all), 5);
 }
 
+/* Rebuilt only when a mode, id, LDR or DFR changes: the sequence number counts. */
+static void test_map_is_rebuilt_only_for_a_change(void **state)
+{
+    (void)state;
+    start_software(4);
+    uint32_t sequence = model.vm.map.sequence;
+    mmio_set(1, APIC_LDR, 0);
+    mmio_set(1, APIC_DFR, 0xFFFFFFFF);
+    mmio_set(1, APIC_ID, 0x01000000);
+    mmio_set(1, APIC_SVR, 0xFF);
+    mmio_set(1, APIC_SVR, 0x1FF);
+    mmio_set(1, APIC_TPR, 0x30);
+    lapic_write_base(lapic_of(1), 0xFED00000 | APIC_BASE_EN); /* another address */
+    lapic_reset(lapic_of(1), true);
+    assert_int_equal(model.vm.map.sequence, sequence);
+    mmio_set(1, APIC_LDR, 0x02000000);
+    assert_int_equal(model.vm.map.sequence, sequence += 2);
+    mmio_set(1, APIC_DFR, 0);
+    assert_int_equal(model.vm.map.sequence, sequence += 2);
+    mmio_set(1, APIC_ID, 0x07000000);
+    assert_int_equal(model.vm.map.sequence, sequence += 2);
+    model_enter_x2apic(1);
+    assert_int_equal(model.vm.map.sequence, sequence += 2);
+    lapic_reset(lapic_of(1), true);
+    assert_int_equal(model.vm.map.sequence, sequence);
+    lapic_write_base(lapic_of(1), 0xFEE00000);
+    assert_int_equal(model.vm.map.sequence, sequence += 2);
+    mmio_set(2, APIC_ID, 0x02000000);
+    assert_int_equal(model.vm.map.sequence, sequence);
+}
+
 /* --- ICR ------------------------------------------------------------------------------------ */
 
 static void test_xapic_icr_physical(void **state)
@@ -432,6 +463,18 @@ static void test_msi(void **state)
     assert_int_equal(model.vcpu[1].nmis, 1);
 }
 
+/* Message data: start-up and 011B are reserved. */
+static void test_msi_reserved_delivery_modes(void **state)
+{
+    (void)state;
+    start_software(2);
+    assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEE01000, 0x0612), 0);
+    assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEE01000, 0x0312), 0);
+    check_events(1, true, false, -1);
+    assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEE01000, 0x0512), 1);
+    check_events(1, false, true, -1);
+}
+
 static void test_msi_logical(void **state)
 {
     (void)state;
@@ -449,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map_equals_reference),
         cmocka_unit_test(test_map_skips_missing_vcpus),
+        cmocka_unit_test(test_map_is_rebuilt_only_for_a_change),
         cmocka_unit_test(test_xapic_icr_physical),
         cmocka_unit_test(test_xapic_icr_by_apic_write_exit),
         cmocka_unit_test(test_shorthands),
@@ -470,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_init_deassert_is_ignored),
         cmocka_unit_test(test_reset_forgets_events),
         cmocka_unit_test(test_msi),
+        cmocka_unit_test(test_msi_reserved_delivery_modes),
         cmocka_unit_test(test_msi_logical),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -369,6 +369,41 @@ static void test_local_interrupts(void **state)
     assert_int_equal(lapic_has_interrupt(lapic), -1);
 }
 
+/* "Local Vector Table", delivery mode: INIT and ExtINT for LINT0 and LINT1 only, others are reserved. */
+static void test_lvt_delivery_modes(void **state)
+{
+    (void)state;
+    static const uint32_t entries[] = { APIC_LVT_CMCI, APIC_LVT_THERMAL, APIC_LVT_PMI,
+                                        APIC_LVT_LINT0, APIC_LVT_LINT1 };
+    for (unsigned i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+        bool pin = entries[i] == APIC_LVT_LINT0 || entries[i] == APIC_LVT_LINT1;
+        for (uint32_t mode = 0; mode < 8; mode++) {
+            start_software(1);
+            struct lapic *lapic = lapic_of(0);
+            apic_vm_set_extint_source(&model.vm, APIC_EXTINT_QUIET);
+            mmio_set(0, entries[i], mode << 8 | 0x61);
+            lapic_local_interrupt(lapic, entries[i]);
+            assert_int_equal(lapic->events,
+                             pin && mode == APIC_DELIVERY_INIT ? LAPIC_EVENT_INIT : 0);
+            assert_int_equal(lapic_has_extint(lapic), pin && mode == APIC_DELIVERY_EXTINT);
+            assert_int_equal(model.vcpu[0].nmis, mode == APIC_DELIVERY_NMI);
+            assert_int_equal(model.vcpu[0].logs, mode == APIC_DELIVERY_SMI);
+            assert_int_equal(lapic_has_interrupt(lapic), mode == APIC_DELIVERY_FIXED ? 0x61 : -1);
+        }
+    }
+}
+
+/* "Local APIC State After It Has Been Disabled": LINT1 is the processor's NMI pin. */
+static void test_lint1_of_a_disabled_local_apic(void **state)
+{
+    (void)state;
+    start_software(1);
+    lapic_write_base(lapic_of(0), APIC_BASE_DEFAULT);
+    lapic_local_interrupt(lapic_of(0), APIC_LVT_LINT1);
+    lapic_local_interrupt(lapic_of(0), APIC_LVT_THERMAL);
+    assert_int_equal(model.vcpu[0].nmis, 1);
+}
+
 static void test_extint_and_smi_are_dropped_with_one_line_each(void **state)
 {
     (void)state;
@@ -477,6 +512,8 @@ int main(void)
         cmocka_unit_test(test_software_disable_masks_lvt),
         cmocka_unit_test(test_software_disabled_takes_no_fixed_interrupt),
         cmocka_unit_test(test_local_interrupts),
+        cmocka_unit_test(test_lvt_delivery_modes),
+        cmocka_unit_test(test_lint1_of_a_disabled_local_apic),
         cmocka_unit_test(test_extint_and_smi_are_dropped_with_one_line_each),
         cmocka_unit_test(test_esr_collects_until_written),
         cmocka_unit_test(test_illegal_register_addresses),

@@ -165,6 +165,9 @@ static bool deliver(struct ref *ref, const bool *candidates, const struct messag
 static bool send(struct ref *ref, const struct message *message)
 {
     bool candidates[REF_VCPUS];
+    if (message->mode == 6) {
+        return false;
+    }
     for (unsigned i = 0; i < REF_VCPUS; i++) {
         candidates[i] = named(&ref->lapic[i], message);
     }
@@ -500,6 +503,13 @@ void ref_start(struct ref *ref)
     }
 }
 
+static void look_at_all(struct ref *ref)
+{
+    for (unsigned i = 0; i < REF_PINS; i++) {
+        look_again(ref, &ref->pin[i]);
+    }
+}
+
 static int write_base(struct ref *ref, unsigned cpu, uint64_t value)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
@@ -518,6 +528,7 @@ static int write_base(struct ref *ref, unsigned cpu, uint64_t value)
         apic->id = cpu;
         apic->ldr = 1U << cpu;
         apic->icr &= 0xFFFFFFFF;
+        look_at_all(ref);
         return 0;
     }
     /* Off and on again is a reset that keeps base and pending events. */
@@ -552,9 +563,7 @@ static void set_svr(struct ref *ref, struct ref_lapic *apic, uint32_t value)
         }
     }
     if (!was && (apic->svr & 0x100) != 0) {
-        for (unsigned i = 0; i < REF_PINS; i++) {
-            look_again(ref, &ref->pin[i]);
-        }
+        look_at_all(ref);
     }
 }
 
@@ -665,12 +674,15 @@ void ref_mmio_write(struct ref *ref, unsigned cpu, uint32_t offset, uint32_t val
     switch (offset) {
     case 0x20:
         apic->id = value & 0xFF000000;
+        look_at_all(ref);
         break;
     case 0xD0:
         apic->ldr = value & 0xFF000000;
+        look_at_all(ref);
         break;
     case 0xE0:
         apic->dfr = value | 0x0FFFFFFF;
+        look_at_all(ref);
         break;
     case 0x300:
         apic->icr = (apic->icr & 0xFFFFFFFF00000000) | (value & 0xCCFFF);
