@@ -176,6 +176,29 @@ static inline void cpu_relax(void)
     __asm__ volatile("pause" : : : "memory");
 }
 
+/*
+ * End the blocking of NMIs: an IRET to the next instruction (SDM volume 3, "Handling Multiple NMIs"). For
+ * an NMI that was a VM exit: it blocks like one through the IDT, but no handler's IRET follows.
+ */
+static inline void cpu_unblock_nmis(void)
+{
+    uint64_t rsp, scratch;
+    __asm__ volatile("movq %%rsp, %0\n\t"
+                     "movl %%ss, %k1\n\t"
+                     "pushq %1\n\t"
+                     "pushq %0\n\t"
+                     "pushfq\n\t"
+                     "movl %%cs, %k1\n\t"
+                     "pushq %1\n\t"
+                     "leaq 1f(%%rip), %1\n\t"
+                     "pushq %1\n\t"
+                     "iretq\n"
+                     "1:"
+                     : "=&r"(rsp), "=&r"(scratch)
+                     :
+                     : "memory", "cc");
+}
+
 /* Stop this CPU for good; only NMI, INIT and #MC still reach it. */
 static inline _Noreturn void cpu_halt_forever(void)
 {

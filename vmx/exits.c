@@ -74,6 +74,7 @@ static void exit_exception_or_nmi(struct vcpu *vcpu)
     uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFORMATION);
     if ((info & EVENT_TYPE) == EVENT_TYPE_NMI) {
         exception_nmi();
+        cpu_unblock_nmis();
         return;
     }
     if ((info & EVENT_VECTOR) == EXCEPTION_MC) {
