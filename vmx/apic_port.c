@@ -19,6 +19,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmx/apic_port.h"
+#include "vmx/apic_window.h"
 #include "vmx/capabilities.h"
 #include "vmx/event.h"
 #include "vmx/msr_bitmap.h"
@@ -198,7 +199,11 @@ static uint32_t apic_secondary_controls(const struct lapic *lapic, bool xapic, b
 
 const struct ept *apic_port_ept(const struct vcpu *vcpu)
 {
-    return has_access_page(&vcpu->lapic) ? &vcpu->vm->ept_xapic : &vcpu->vm->ept;
+    if (has_access_page(&vcpu->lapic)) {
+        return &vcpu->vm->ept_xapic;
+    }
+    const struct ept *view = apic_window_view(vcpu);
+    return view != NULL ? view : &vcpu->vm->ept;
 }
 
 static void write_apic_controls(struct vcpu *vcpu)
@@ -218,6 +223,7 @@ static void write_apic_controls(struct vcpu *vcpu)
     }
     vmwrite(VMCS_PIN_CONTROLS, vcpu->pin_controls);
     vmwrite(VMCS_SECONDARY_CONTROLS, vcpu->secondary_controls);
+    apic_window_update(vcpu);
     vmwrite(VMCS_EPT_POINTER, ept_pointer(apic_port_ept(vcpu)));
     write_msr_bitmap(vcpu, x2apic, active && lapic->vm->features.register_virt, active);
 }

@@ -236,7 +236,7 @@ int ept_overlay_init(struct ept_overlay *overlay)
 }
 
 void ept_overlay_build(struct ept_overlay *overlay, const struct ept *ept, uint64_t gpa,
-                       uint64_t hpa, struct ept *view)
+                       uint64_t hpa, unsigned rights, struct ept *view)
 {
     uint64_t *table = overlay->tables[EPT_LEVELS - 1];
     memcpy(table, ept->root, PAGE_SIZE);
@@ -252,7 +252,7 @@ void ept_overlay_build(struct ept_overlay *overlay, const struct ept *ept, uint6
         }
         *entry = (uintptr_t)table | EPT_RWX;
     }
-    table[entry_index(gpa, 0)] = leaf_entry(hpa, 0, EPT_RWX);
+    table[entry_index(gpa, 0)] = rights != 0 ? leaf_entry(hpa, 0, rights) : 0;
     *view = (struct ept){ .root = overlay->tables[EPT_LEVELS - 1], .features = ept->features };
 }
 

@@ -53,11 +53,11 @@ struct ept_overlay {
 int ept_overlay_init(struct ept_overlay *overlay);
 
 /*
- * Make *view the same as ept, but with the 4 KiB page at gpa mapped to hpa with all rights, whatever is
- * there. What overlay was before is gone: INVEPT by the caller. Allocates nothing.
+ * Make *view the same as ept, but with the 4 KiB page at gpa mapped to hpa with rights, whatever is there;
+ * no rights: nothing is there. What overlay was before is gone: INVEPT by the caller. Allocates nothing.
  */
 void ept_overlay_build(struct ept_overlay *overlay, const struct ept *ept, uint64_t gpa,
-                       uint64_t hpa, struct ept *view);
+                       uint64_t hpa, unsigned rights, struct ept *view);
 
 /* EPT pointer value for the VMCS: write-back, 4 levels, accessed/dirty flags as the CPU offers. */
 uint64_t ept_pointer(const struct ept *ept);

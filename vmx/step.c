@@ -82,7 +82,7 @@ void step_begin(struct vcpu *vcpu, uint64_t base, const struct step_access *acce
     step->access = *access;
     step->without = 0;
     exchange(vcpu, false);
-    ept_overlay_build(&step->overlay, apic_port_ept(vcpu), base, (uintptr_t)step->page,
+    ept_overlay_build(&step->overlay, apic_port_ept(vcpu), base, (uintptr_t)step->page, EPT_RWX,
                       &step->view);
     ept_flush(ept_pointer(&step->view));
     start(vcpu);

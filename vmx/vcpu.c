@@ -10,6 +10,7 @@
 #include "arch/x86.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "vmx/apic_window.h"
 #include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 #include "vmx/msr.h"
@@ -50,8 +51,9 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned home_cpu)
     vcpu->xstate = xstate_create();
     vcpu->msrs = msr_create();
     vcpu->step = step_create();
-    if (vcpu->step == NULL || vcpu->vmcs == NULL || vcpu->msr_bitmap == NULL ||
-        vcpu->xstate == NULL || vcpu->msrs == NULL) {
+    vcpu->apic_window = apic_window_create();
+    if (vcpu->step == NULL || vcpu->apic_window == NULL || vcpu->vmcs == NULL ||
+        vcpu->msr_bitmap == NULL || vcpu->xstate == NULL || vcpu->msrs == NULL) {
         return NULL;
     }
     vcpu->vm = vm;

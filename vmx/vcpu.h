@@ -102,7 +102,8 @@ struct vcpu {
     bool interrupt_status_known; /* read since the last exit */
     struct vcpu_boot_state boot; /* of vCPU 0 */
 
-    struct step *step; /* step.c */
+    struct step *step;               /* step.c */
+    struct apic_window *apic_window; /* apic_window.c */
 
     /* State that is in the CPU's registers while this was the last vCPU loaded there, else here. */
     struct xstate *xstate;  /* xstate.c */

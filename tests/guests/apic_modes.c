@@ -217,11 +217,47 @@ static void test_relocation(void)
     report(arrivals(VECTOR) == 2, "and interrupts arrive");
 }
 
+/* The window hides what memory there is at its address, and leaves it as it is. */
+static void test_relocation_over_memory(void)
+{
+    static _Alignas(4096) uint8_t memory[4096];
+    uint64_t base = rdmsr(IA32_APIC_BASE);
+    uint32_t version = apic_read(APIC_VERSION);
+    memset(memory, 0x5A, sizeof(memory));
+    arrivals_clear();
+    arrivals_record(VECTOR);
+    apic_enable(VECTOR_SPURIOUS);
+    wrmsr(IA32_APIC_BASE, (uintptr_t)memory | (base & 0xFFF));
+    report(apic_read(APIC_VERSION) == version, "over memory: the registers are there");
+    apic_write(APIC_TPR, 0x20);
+    report(apic_read(APIC_TPR) == 0x20, "over memory: they can be written");
+    apic_self_ipi(VECTOR);
+    guest_take_interrupts();
+    report(arrivals(VECTOR) == 1 && !apic_vector_bit(APIC_ISR, VECTOR),
+           "over memory: a self-IPI and its EOI work");
+    wrmsr(IA32_APIC_BASE, (uintptr_t)memory | (base & 0xFFF & ~(uint64_t)APIC_BASE_EN));
+    report(memory[APIC_VERSION] == 0x5A, "disabled: the memory is there");
+    wrmsr(IA32_APIC_BASE, base);
+    bool same = true;
+    for (unsigned i = 0; i < sizeof(memory); i++) {
+        same = ((volatile uint8_t *)memory)[i] == 0x5A && same;
+    }
+    report(same, "moved back: the memory is unchanged");
+    apic_enable(VECTOR_SPURIOUS);
+    apic_self_ipi(VECTOR);
+    guest_take_interrupts();
+    report(arrivals(VECTOR) == 2, "moved back: interrupts arrive");
+}
+
 void guest_main(void)
 {
     static const struct guest_test tests[] = {
-        { "base", test_base },     { "xapic", test_xapic },           { "disable", test_disable },
-        { "x2apic", test_x2apic }, { "relocation", test_relocation },
+        { "base", test_base },
+        { "xapic", test_xapic },
+        { "disable", test_disable },
+        { "x2apic", test_x2apic },
+        { "relocation", test_relocation },
+        { "relocation over memory", test_relocation_over_memory },
     };
     guest_run_tests(tests, ARRAY_SIZE(tests));
 }

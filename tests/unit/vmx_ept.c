@@ -178,22 +178,27 @@ static void test_overlay(void **state)
     assert_int_equal(ept_overlay_init(&overlay), RIVET_OK);
     unsigned used = pool_used;
 
-    ept_overlay_build(&overlay, &ept, MIB(2) + KIB(8), MIB(7), &view);
+    ept_overlay_build(&overlay, &ept, MIB(2) + KIB(8), MIB(7), EPT_RWX, &view);
     expect(&view, MIB(2) + KIB(8), MIB(7), KIB(4));
     expect(&view, MIB(2), MIB(514), KIB(4));
     expect(&view, MIB(2) + KIB(12), MIB(514) + KIB(12), KIB(4));
     expect(&view, 0, MIB(512), MIB(2));
     expect_hole(&view, hole);
 
-    ept_overlay_build(&overlay, &ept, hole, MIB(7), &view);
+    ept_overlay_build(&overlay, &ept, hole, MIB(7), EPT_RWX, &view);
     expect(&view, hole, MIB(7), KIB(4));
     expect_hole(&view, hole + KIB(4));
     expect(&view, MIB(2) + KIB(8), MIB(514) + KIB(8), MIB(2) - KIB(8));
 
-    ept_overlay_build(&overlay, &ept, MIB(8), MIB(7), &view);
+    ept_overlay_build(&overlay, &ept, MIB(8), MIB(7), EPT_RWX, &view);
     expect(&view, MIB(8), MIB(7), KIB(4));
     expect_hole(&view, hole);
     expect_hole(&ept, hole);
+
+    ept_overlay_build(&overlay, &ept, MIB(2) + KIB(8), 0, 0, &view); /* nothing there */
+    expect_hole(&view, MIB(2) + KIB(8));
+    expect(&view, MIB(2), MIB(514), KIB(4));
+    expect(&ept, MIB(2) + KIB(8), MIB(514) + KIB(8), MIB(2) - KIB(8));
     assert_int_not_equal(ept_pointer(&view), ept_pointer(&ept));
     assert_int_equal(pool_used, used);
 }
