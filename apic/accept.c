@@ -11,6 +11,7 @@
 #include "apic/page.h"
 #include "apic/pi.h"
 #include "apic/port.h"
+#include "apic/protected.h"
 #include "apic/vm.h"
 
 enum { SIPI_VECTOR_SHIFT = 8 };
@@ -42,6 +43,11 @@ static bool accept_fixed(struct lapic *lapic, uint8_t vector, bool level)
         eoi_exits = eoi_note_level(lapic, vector);
     } else {
         eoi_note_edge(lapic, vector);
+    }
+    if (!eoi_exits && lapic_is_protected(lapic)) {
+        protected_hold_back(lapic, vector);
+        apic_request(lapic, LAPIC_REQUEST_EOI_EXITS);
+        return true;
     }
     bool first = pi_post(lapic->pi, vector);
     if (!eoi_exits) {

@@ -29,9 +29,15 @@ void apicv_publish_status(struct lapic *lapic)
     apic_port_write_interrupt_status(lapic, status);
 }
 
-/* Not while software has disabled it: the CPU would deliver a self-IPI without looking at SVR. */
+/*
+ * Not while software has disabled it: the CPU would deliver a self-IPI without looking at SVR. A
+ * protected one is always active; writes of SELF IPI exit then.
+ */
 static bool should_be_active(const struct lapic *lapic)
 {
+    if (lapic_is_protected(lapic)) {
+        return true;
+    }
     return lapic_mode(lapic) != LAPIC_DISABLED && lapic->software_enabled &&
            atomic_load(&lapic->vm->inhibits) == 0;
 }

@@ -13,6 +13,7 @@
 #include "apic/lvt.h"
 #include "apic/page.h"
 #include "apic/port.h"
+#include "apic/protected.h"
 #include "apic/vm.h"
 
 static bool test_bit(const uint64_t *bits, uint8_t vector)
@@ -127,7 +128,9 @@ void eoi_publish_exits(struct lapic *lapic)
     bool changed = false;
 
     spin_lock(&ioapic->lock);
-    make_up_for_missed(lapic);
+    if (!lapic_is_protected(lapic)) {
+        make_up_for_missed(lapic);
+    }
     ioapic_level_routes_locked(lapic->vm, lapic->id, routes);
     for (unsigned word = 0; word < 4; word++) {
         exits[word] = routes[word] | atomic_load(&lapic->level_posted[word]);
@@ -137,5 +140,8 @@ void eoi_publish_exits(struct lapic *lapic)
     spin_unlock(&ioapic->lock);
     if (changed) {
         apic_port_write_eoi_exit_bitmap(lapic, exits);
+    }
+    if (lapic_is_protected(lapic)) {
+        protected_release(lapic);
     }
 }

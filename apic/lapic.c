@@ -84,9 +84,11 @@ void lapic_mode_changed(struct lapic *lapic)
 }
 
 void lapic_init(struct lapic *lapic, struct apic_vm *vm, uint32_t id, void *page,
-                struct pi_desc *pi)
+                void *virtual_page, struct pi_desc *pi)
 {
-    *lapic = (struct lapic){ .page = page, .pi = pi, .vm = vm, .id = id, .tpr_threshold = 0xFF };
+    *lapic = (struct lapic){ .page = page, .virtual_page = virtual_page, .pi = pi, .vm = vm };
+    lapic->id = id;
+    lapic->tpr_threshold = 0xFF;
     vm->lapics[id] = lapic;
     if (vm->vcpu_count <= id) {
         vm->vcpu_count = id + 1;
@@ -98,7 +100,8 @@ void lapic_reset(struct lapic *lapic, bool init)
 {
     if (!init) {
         uint64_t bsp = lapic->id == 0 ? APIC_BASE_BSP : 0;
-        lapic_set_base(lapic, APIC_BASE_DEFAULT | APIC_BASE_EN | bsp);
+        uint64_t extd = lapic_is_protected(lapic) ? APIC_BASE_EXTD : 0;
+        lapic_set_base(lapic, APIC_BASE_DEFAULT | APIC_BASE_EN | extd | bsp);
         atomic_store(&lapic->events, 0);
     }
     reset_registers(lapic, init);
@@ -147,6 +150,9 @@ int lapic_write_base(struct lapic *lapic, uint64_t value)
     uint64_t old = lapic->base;
     enum lapic_mode old_mode = lapic_mode(lapic);
 
+    if (lapic_is_protected(lapic)) {
+        return value == old ? RIVET_OK : ERR_GP;
+    }
     if ((value & lapic_base_reserved(lapic)) != 0 || !is_legal_transition(old, value)) {
         return ERR_GP;
     }
@@ -262,6 +268,12 @@ bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery)
     }
 }
 
+bool lapic_msr_is_hardware(uint32_t msr)
+{
+    return msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST &&
+           page_is_hardware(msr_to_offset(msr));
+}
+
 /* --- The xAPIC window ----------------------------------------------------------------------- */
 
 /*
@@ -319,6 +331,10 @@ void lapic_mmio_write(struct lapic *lapic, uint32_t offset, unsigned size, uint6
     reg->write(lapic, slot, merged);
 }
 
+/*
+ * Of a protected local APIC only an illegal vector in SELF IPI comes here: the 0 that its own page
+ * has there is as illegal.
+ */
 void lapic_apic_write(struct lapic *lapic, uint32_t offset)
 {
     uint32_t slot = offset & ~(APIC_REGISTER_STRIDE - 1U);

@@ -66,8 +66,9 @@ struct lapic_paravirt {
 };
 
 struct lapic {
-    uint8_t *page;      /* the virtual-APIC page */
-    struct pi_desc *pi; /* 64-byte aligned */
+    uint8_t *page;         /* the registers; the virtual-APIC page too, unless protected */
+    uint8_t *virtual_page; /* the virtual-APIC page, where TPR, PPR, ISR and IRR are */
+    struct pi_desc *pi;    /* 64-byte aligned */
     struct apic_vm *vm;
     uint32_t id;               /* x2APIC id = index of the vCPU in its VM */
     uint64_t base;             /* IA32_APIC_BASE as the guest reads it */
@@ -89,6 +90,11 @@ struct lapic {
     uint8_t lint0_accepted;      /* level-triggered vector of LINT0 without EOI; 0: none */
     bool status_stale;           /* vIRR or vISR changed: RVI and SVI must be published */
     uint8_t tpr_threshold;       /* as last published; 0xFF: unknown */
+
+    /* Of a protected local APIC, apic/protected.h. */
+    _Atomic uint64_t held_back[4]; /* level-triggered vectors that wait for the EOI-exit bitmap */
+    bool confirmed_halt;           /* hardware found nothing deliverable in this HLT */
+    uint16_t confirmed_status;     /* with that guest interrupt status */
 };
 
 /* What the next VM entry must carry, decided by lapic_before_entry. */
@@ -104,11 +110,12 @@ struct lapic_events {
 };
 
 /*
- * Life. page is a zeroed 4 KiB page, pi a zeroed descriptor; the vCPU is not running. The local
- * APIC comes out of power-up reset in xAPIC mode, BSP flag set for id 0.
+ * Life. page is a zeroed 4 KiB page, pi a zeroed descriptor; the vCPU is not running. virtual_page is
+ * the same page, or for a protected local APIC one of its own. The local APIC comes out of power-up
+ * reset in xAPIC mode (a protected one in x2APIC mode), BSP flag set for id 0.
  */
 void lapic_init(struct lapic *lapic, struct apic_vm *vm, uint32_t id, void *page,
-                struct pi_desc *pi);
+                void *virtual_page, struct pi_desc *pi);
 
 /*
  * Power-up reset (init = false) or INIT (true: id, base and x2APIC mode are kept). Owner, root
@@ -132,7 +139,7 @@ static inline bool lapic_is_protected(const struct lapic *lapic)
 
 /*
  * WRMSR IA32_APIC_BASE; ERR_GP for reserved bits and illegal transitions (SDM, "x2APIC State
- * Transitions").
+ * Transitions"), and for any change of a protected local APIC's.
  */
 int lapic_write_base(struct lapic *lapic, uint64_t value);
 uint64_t lapic_read_base(const struct lapic *lapic);
@@ -151,11 +158,20 @@ int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);
 bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery);
 bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery);
 
+/*
+ * For the MSR bitmap of a protected local APIC: is that MSR of 800H-8FFH one whose value hardware
+ * holds? Reads of all others must exit: software holds them elsewhere. Pure.
+ */
+bool lapic_msr_is_hardware(uint32_t msr);
+
 /* Access to the 4 KiB xAPIC window; offset 0..0xFFF, size 1, 2, 4 or 8. Only in xAPIC mode. */
 uint64_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, unsigned size);
 void lapic_mmio_write(struct lapic *lapic, uint32_t offset, unsigned size, uint64_t value);
 
-/* Exit reason 56, APIC write: hardware has stored the value in the page at offset already. */
+/*
+ * Exit reason 56, APIC write: hardware has stored the value in the virtual-APIC page at offset
+ * already.
+ */
 void lapic_apic_write(struct lapic *lapic, uint32_t offset);
 
 /* Exit reason 45, virtualized EOI of vector: hardware has updated vISR, SVI and vPPR already. */
@@ -207,6 +223,16 @@ static inline void lapic_after_exit(struct lapic *lapic)
  */
 int lapic_has_interrupt(struct lapic *lapic);
 bool lapic_has_extint(const struct lapic *lapic);
+
+/*
+ * A protected vCPU in HLT, RFLAGS.IF set. halt_begins: the guest has executed HLT. may_wake: an
+ * interrupt may be deliverable; only hardware knows, in an entry with activity state HLT. confirm:
+ * it stayed in HLT there until an external-interrupt exit, which virtual-interrupt delivery goes
+ * before; so there is none until something is posted. Owner, VMCS current.
+ */
+void lapic_halt_begins(struct lapic *lapic);
+bool lapic_may_wake(struct lapic *lapic);
+void lapic_confirm_halt(struct lapic *lapic);
 
 /* Must the owner pass through lapic_before_entry, although nothing is posted? Any CPU. */
 static inline bool lapic_has_requests(const struct lapic *lapic)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Access to the register page of a local APIC: 32-bit registers and the 256-bit vector registers
- * ISR, TMR and IRR (SDM volume 3, "Virtualized APIC Registers" gives the layout).
+ * Access to the registers of a local APIC: 32-bit registers and the 256-bit vector registers ISR, TMR
+ * and IRR (SDM volume 3, "Virtualized APIC Registers" gives the layout). Those that hardware holds are
+ * in the virtual-APIC page; of a protected local APIC an access to them faults.
  *
  * All accesses are single machine accesses: other CPUs read the page at any time, and write TMR.
  */
@@ -13,27 +14,36 @@
 #include "apic/lapic.h"
 #include "apic/regs.h"
 
+static inline bool page_is_hardware(uint32_t offset)
+{
+    uint32_t bank = offset & ~0x7FU;
+    return offset == APIC_TPR || offset == APIC_PPR || bank == APIC_ISR || bank == APIC_IRR;
+}
+
+static inline void *page_at(const struct lapic *lapic, uint32_t offset)
+{
+    return (page_is_hardware(offset) ? lapic->virtual_page : lapic->page) + offset;
+}
+
 static inline uint32_t page_read(const struct lapic *lapic, uint32_t offset)
 {
-    return __atomic_load_n((const uint32_t *)(const void *)(lapic->page + offset),
-                           __ATOMIC_RELAXED);
+    return __atomic_load_n((const uint32_t *)page_at(lapic, offset), __ATOMIC_RELAXED);
 }
 
 static inline void page_write(struct lapic *lapic, uint32_t offset, uint32_t value)
 {
-    __atomic_store_n((uint32_t *)(void *)(lapic->page + offset), value, __ATOMIC_RELAXED);
+    __atomic_store_n((uint32_t *)page_at(lapic, offset), value, __ATOMIC_RELAXED);
 }
 
 /* The x2APIC ICR: 64 bits at offset 300H. */
 static inline uint64_t page_read_icr64(const struct lapic *lapic)
 {
-    return __atomic_load_n((const uint64_t *)(const void *)(lapic->page + APIC_ICR),
-                           __ATOMIC_RELAXED);
+    return __atomic_load_n((const uint64_t *)page_at(lapic, APIC_ICR), __ATOMIC_RELAXED);
 }
 
 static inline void page_write_icr64(struct lapic *lapic, uint64_t value)
 {
-    __atomic_store_n((uint64_t *)(void *)(lapic->page + APIC_ICR), value, __ATOMIC_RELAXED);
+    __atomic_store_n((uint64_t *)page_at(lapic, APIC_ICR), value, __ATOMIC_RELAXED);
 }
 
 /* Offset of the 32-bit register that holds vector's bit; bank is APIC_ISR, APIC_TMR or APIC_IRR. */
@@ -63,7 +73,7 @@ static inline void page_clear_vector(struct lapic *lapic, uint32_t bank, uint8_t
 /* TMR: any CPU that posts an interrupt writes it. A locked operation only when it changes. */
 static inline void page_write_tmr(struct lapic *lapic, uint8_t vector, bool level)
 {
-    uint32_t *word = (uint32_t *)(void *)(lapic->page + vector_offset(APIC_TMR, vector));
+    uint32_t *word = page_at(lapic, vector_offset(APIC_TMR, vector));
     uint32_t bit = BIT32(vector % 32U);
     if (page_test_vector(lapic, APIC_TMR, vector) == level) {
         return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory shared with the guest that saves exits while APICv is inactive. */
+/* Memory shared with the guest that saves exits. */
 #include "apic/paravirt.h"
 
 #include "apic/eoi.h"
@@ -25,7 +25,7 @@ int lapic_write_pv_eoi(struct lapic *lapic, uint64_t value)
 {
     uint64_t address = value & ~PV_EOI_ENABLE;
 
-    if ((value & PV_EOI_RESERVED) != 0) {
+    if ((value & PV_EOI_RESERVED) != 0 || lapic_is_protected(lapic)) {
         return ERR_GP;
     }
     if ((value & PV_EOI_ENABLE) != 0 &&
@@ -43,13 +43,18 @@ uint64_t lapic_read_pv_eoi(const struct lapic *lapic)
 
 int lapic_set_vapic(struct lapic *lapic, uint64_t address)
 {
-    if (address % sizeof(uint32_t) != 0 ||
+    if (address % sizeof(uint32_t) != 0 || lapic_is_protected(lapic) ||
         (address != 0 && apic_port_guest_memory(lapic, address, sizeof(uint32_t)) == NULL)) {
         return ERR_INVALID;
     }
     lapic->paravirt.vapic = address;
     lapic->paravirt.vapic_published = false;
     return RIVET_OK;
+}
+
+uint64_t lapic_read_vapic(const struct lapic *lapic)
+{
+    return lapic->paravirt.vapic;
 }
 
 void paravirt_reset(struct lapic *lapic)
@@ -60,11 +65,13 @@ void paravirt_reset(struct lapic *lapic)
 /* --- PV EOI ----------------------------------------------------------------------------------- */
 
 /*
- * Only if the EOI needs nobody's attention: no other interrupt waits for it, and no I/O APIC.
+ * Only if the EOI needs nobody's attention: no other interrupt waits for it, and no I/O APIC. With
+ * APICv active hardware does the EOI, and vISR and SVI would lag behind one done here.
  */
 static void offer_pv_eoi(struct lapic *lapic, int pending, int in_service)
 {
-    if ((lapic->paravirt.pv_eoi & PV_EOI_ENABLE) == 0 || pending >= 0 || in_service < 0 ||
+    if ((lapic->paravirt.pv_eoi & PV_EOI_ENABLE) == 0 || lapic_apicv_active(lapic) ||
+        pending >= 0 || in_service < 0 ||
         page_test_vector(lapic, APIC_TMR, (uint8_t)in_service)) {
         return;
     }
@@ -92,7 +99,8 @@ static void collect_pv_eoi(struct lapic *lapic)
 
 static void publish_vapic(struct lapic *lapic, int pending, int in_service)
 {
-    uint32_t *word = lapic->paravirt.vapic != 0 ? vapic_word(lapic) : NULL;
+    bool wanted = lapic->paravirt.vapic != 0 && lapic_mode(lapic) != LAPIC_DISABLED;
+    uint32_t *word = wanted ? vapic_word(lapic) : NULL;
     if (word == NULL) {
         return;
     }

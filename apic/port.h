@@ -51,6 +51,21 @@ void apic_port_write_tpr_threshold(struct lapic *lapic, uint8_t threshold);
  */
 void apic_port_refresh_controls(struct lapic *lapic);
 
+/* The two for protected local APICs only. */
+
+/*
+ * Something is posted (ON is set), and only hardware may move it into vIRR: send the notification
+ * vector to this CPU, where it stays pending until posted-interrupt processing takes it right after
+ * the entry.
+ */
+void apic_port_notify_self(struct lapic *lapic);
+
+/*
+ * Give the local APIC an empty virtual-APIC page at lapic->virtual_page, without reading the one
+ * there. The vCPU does not run; not only its owner calls it, but whoever resets it.
+ */
+void apic_port_fresh_page(struct lapic *lapic);
+
 /*
  * INTA cycle: the vector of the 8259 pair's interrupt (7 or 15 of its own when there is none any
  * more), -1 when there is no 8259. It may call lapic_set_lint0 and ioapic_set_line.
@@ -59,7 +74,7 @@ int apic_port_acknowledge_extint(struct lapic *lapic);
 
 /*
  * Host pointer to size bytes of guest RAM at a guest-physical address, contiguous; NULL when any of
- * them is no RAM. Good until the VM's memory map changes: not to be kept.
+ * them is no RAM that the guest may write. Good until the VM's memory map changes: not to be kept.
  */
 void *apic_port_guest_memory(struct lapic *lapic, uint64_t address, uint64_t size);
 

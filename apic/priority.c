@@ -15,6 +15,7 @@
 #include "apic/paravirt.h"
 #include "apic/pi.h"
 #include "apic/port.h"
+#include "apic/protected.h"
 #include "apic/regs.h"
 
 static uint8_t priority_class(int vector)
@@ -166,6 +167,10 @@ struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject)
     if (atomic_load_explicit(&lapic->requests, memory_order_acquire) != 0) {
         apicv_handle_requests(lapic);
     }
+    if (lapic_is_protected(lapic)) {
+        protected_before_entry(lapic);
+        return (struct lapic_entry){ .inject = -1 };
+    }
     priority_pull_posted(lapic);
     if (!lapic_apicv_active(lapic)) {
         return lapic_has_extint(lapic) ? choose_extint(lapic, can_inject)
@@ -173,6 +178,10 @@ struct lapic_entry lapic_before_entry(struct lapic *lapic, bool can_inject)
     }
     if (lapic->status_stale) {
         apicv_publish_status(lapic);
+    }
+    if (lapic->paravirt.vapic != 0) {
+        paravirt_before_entry(lapic, page_highest_vector(lapic, APIC_IRR),
+                              page_highest_vector(lapic, APIC_ISR));
     }
     return (struct lapic_entry){ .inject = -1 };
 }

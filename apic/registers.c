@@ -11,6 +11,7 @@
 #include "apic/lvt.h"
 #include "apic/page.h"
 #include "apic/priority.h"
+#include "apic/protected.h"
 #include "apic/regs.h"
 
 /* --- Reads ---------------------------------------------------------------------------------- */
@@ -200,25 +201,35 @@ static uint32_t version(const struct lapic *lapic)
            APIC_VERSION_EOI_SUPPRESSION;
 }
 
-static void clear_vectors(struct lapic *lapic)
+static void clear_vectors(struct lapic *lapic, uint32_t bank)
 {
     for (uint32_t i = 0; i < 8; i++) {
-        page_write(lapic, APIC_ISR + i * APIC_REGISTER_STRIDE, 0);
-        page_write(lapic, APIC_TMR + i * APIC_REGISTER_STRIDE, 0);
-        page_write(lapic, APIC_IRR + i * APIC_REGISTER_STRIDE, 0);
+        page_write(lapic, bank + i * APIC_REGISTER_STRIDE, 0);
     }
+}
+
+/* TPR, PPR, ISR and IRR. */
+static void reset_priority(struct lapic *lapic)
+{
+    if (lapic_is_protected(lapic)) {
+        protected_reset(lapic);
+        return;
+    }
+    page_write(lapic, APIC_TPR, 0);
+    page_write(lapic, APIC_PPR, 0);
+    clear_vectors(lapic, APIC_ISR);
+    clear_vectors(lapic, APIC_IRR);
 }
 
 /* "Local APIC State After Power-Up or Reset". */
 void registers_reset(struct lapic *lapic)
 {
     page_write(lapic, APIC_VERSION, version(lapic));
-    page_write(lapic, APIC_TPR, 0);
-    page_write(lapic, APIC_PPR, 0);
+    reset_priority(lapic);
     page_write(lapic, APIC_LDR, 0);
     page_write(lapic, APIC_DFR, APIC_DFR_FLAT | APIC_DFR_FIXED_ONES);
     page_write(lapic, APIC_SVR, APIC_SVR_RESET);
-    clear_vectors(lapic);
+    clear_vectors(lapic, APIC_TMR);
     page_write(lapic, APIC_ESR, 0);
     page_write_icr64(lapic, 0);
     page_write(lapic, APIC_ICR2, 0);

@@ -35,9 +35,12 @@ static uint64_t enabled_only(const struct apic_vm *vm, uint64_t candidates)
     return enabled;
 }
 
-/* Those among candidates whose PPR is the lowest. */
+/* Those among candidates whose PPR is the lowest; all, where no PPR can be read. */
 static uint64_t lowest_only(const struct apic_vm *vm, uint64_t candidates)
 {
+    if (vm->features.protected) {
+        return candidates;
+    }
     uint64_t lowest = 0;
     unsigned lowest_ppr = APIC_PRIORITY + 1;
     for (uint64_t left = candidates; left != 0; left &= left - 1) {
@@ -167,6 +170,9 @@ static bool set_inhibit_locked(struct apic_vm *vm, enum apicv_inhibit reason, bo
 
 bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set)
 {
+    if (vm->features.protected) {
+        return false;
+    }
     spin_lock(&vm->lock);
     bool changed = set_inhibit_locked(vm, reason, set);
     spin_unlock(&vm->lock);
@@ -225,7 +231,7 @@ void apic_vm_ids_changed(struct apic_vm *vm)
 
 static bool extint_possible(struct apic_vm *vm)
 {
-    if (atomic_load(&vm->extint_source) != APIC_EXTINT_LIVE) {
+    if (vm->features.protected || atomic_load(&vm->extint_source) != APIC_EXTINT_LIVE) {
         return false;
     }
     bool open = ioapic_has_extint(vm);

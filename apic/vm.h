@@ -96,7 +96,8 @@ unsigned apic_vm_deliver_msi(struct apic_vm *vm, uint64_t address, uint32_t data
 
 /*
  * Set or clear one inhibit reason; every vCPU applies the new state before its next entry (it is
- * kicked). Returns whether the activation state of the VM changed. Any CPU.
+ * kicked). Returns whether the activation state of the VM changed: that of a protected VM cannot.
+ * Any CPU.
  */
 bool apicv_set_inhibit(struct apic_vm *vm, enum apicv_inhibit reason, bool set);
 
@@ -110,7 +111,7 @@ void apic_vm_ids_changed(struct apic_vm *vm);
 void apic_vm_extint_changed(struct apic_vm *vm);
 
 /*
- * Say what the 8259 pair can do, before it becomes LIVE and after it has ceased to be. Any CPU, no
+ * Not for a protected VM, to which no ExtINT can come. Say what the 8259 pair can do, before it becomes LIVE and after it has ceased to be. Any CPU, no
  * apic/ lock held, calls one after the other.
  */
 void apic_vm_set_extint_source(struct apic_vm *vm, enum apic_extint_source source);

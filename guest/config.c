@@ -15,7 +15,7 @@ enum { SHOWN_WORDS = 60, MISTAKE_SIZE = 256 };
 #define MIN_MEMORY     MIB(2)
 #define MAX_MEMORY     GIB(256)
 
-#define KERNEL_WORDS "vm=, vcpus=, mem=, cpus=, testdev, pic, nox2apic, noinitrd or --"
+#define KERNEL_WORDS "vm=, vcpus=, mem=, cpus=, testdev, pic, nox2apic, protected, noinitrd or --"
 
 /* A module's command line while it is being read. */
 struct line {
@@ -109,10 +109,34 @@ static bool read_cpus(const struct line *line, struct vm_config *vm, struct word
     return true;
 }
 
+/* The words that switch something on: where in the VM's description, or NULL. */
+static bool *find_switch(struct vm_config *vm, struct word word)
+{
+    const struct {
+        const char *name;
+        bool *on;
+    } switches[] = {
+        { "testdev", &vm->testdev },   { "pic", &vm->pic },
+        { "nox2apic", &vm->nox2apic }, { "protected", &vm->protected },
+        { "noinitrd", &vm->noinitrd },
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(switches); i++) {
+        if (word_is(word, switches[i].name)) {
+            return switches[i].on;
+        }
+    }
+    return NULL;
+}
+
 static bool read_kernel_word(const struct line *line, struct vm_config *vm, struct word word)
 {
     struct word value;
+    bool *on = find_switch(vm, word);
 
+    if (on != NULL) {
+        *on = true;
+        return true;
+    }
     if (word_value(word, "vm", &value)) {
         return true;
     }
@@ -125,24 +149,19 @@ static bool read_kernel_word(const struct line *line, struct vm_config *vm, stru
     if (word_value(word, "cpus", &value)) {
         return read_cpus(line, vm, value);
     }
-    if (word_is(word, "testdev")) {
-        vm->testdev = true;
-        return true;
-    }
-    if (word_is(word, "pic")) {
-        vm->pic = true;
-        return true;
-    }
-    if (word_is(word, "nox2apic")) {
-        vm->nox2apic = true;
-        return true;
-    }
-    if (word_is(word, "noinitrd")) {
-        vm->noinitrd = true;
-        return true;
-    }
     MISTAKE(line, "unknown word '%.*s': expected %s", SHOW(word), KERNEL_WORDS);
     return false;
+}
+
+/* Words that contradict each other. */
+static bool check_words(const struct line *line, const struct vm_config *vm)
+{
+    if (vm->protected && (vm->pic || vm->nox2apic)) {
+        MISTAKE(line, "protected and %s: expected only one of the two",
+                vm->pic ? "pic" : "nox2apic");
+        return false;
+    }
+    return true;
 }
 
 /* --- Names ------------------------------------------------------------------------------------ */
@@ -236,6 +255,7 @@ static void read_kernel_line(const struct line *line, const char *rest)
     while (!vm->failed && word_next(&rest, &word) && !word_is(word, "--")) {
         vm->failed = !read_kernel_word(line, vm, word);
     }
+    vm->failed = vm->failed || !check_words(line, vm);
 }
 
 /* Whether an initrd or module line has no words but vm= (and "--" where that is allowed). */

@@ -3,7 +3,7 @@
  * The modules' command lines as a list of VMs (docs/guests.md):
  *
  *   kernel vm=NAME [vcpus=N] [mem=SIZE] [cpus=LIST] [testdev] [pic] [nox2apic]
- *       [noinitrd] [-- GUEST COMMAND LINE]
+ *       [protected] [noinitrd] [-- GUEST COMMAND LINE]
  *   initrd vm=NAME
  *   module vm=NAME [-- MODULE COMMAND LINE]
  *
@@ -33,8 +33,9 @@ struct vm_config {
     unsigned cpu_count; /* CPUs to run on, in the order given; 0: any */
     uint8_t cpus[MAX_CPUS];
     bool testdev;
-    bool pic;      /* an 8259 pair and an 8254; testdev has them too */
-    bool nox2apic; /* no x2APIC mode, and no word of it in CPUID */
+    bool pic;       /* an 8259 pair and an 8254; testdev has them too, unless protected */
+    bool nox2apic;  /* no x2APIC mode, and no word of it in CPUID */
+    bool protected; /* Rivet does not touch the virtual-APIC pages */
     bool noinitrd;
 };
 

@@ -27,6 +27,7 @@
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "vmx/apicv_toggle.h"
+#include "vmx/capabilities.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 
@@ -126,9 +127,10 @@ static void on_end(struct vm *vm)
 
 /* --- The 8259 pair and the 8254 ---------------------------------------------------------------- */
 
+/* A protected local APIC cannot take their interrupts (ExtINT). */
 static bool has_pic(const struct guest *guest)
 {
-    return guest->config->pic || guest->config->testdev;
+    return (guest->config->pic || guest->config->testdev) && !guest->config->protected;
 }
 
 static void on_device_deadline(struct vm *vm, uint64_t now)
@@ -298,6 +300,25 @@ static int out_of_memory(struct complaint *complaint)
                     memory_free_bytes() >> 10);
 }
 
+/* What a protected VM needs of the machine and of Rivet's options. */
+static int check_protected(const struct vm_config *vm, struct complaint *complaint)
+{
+    if (!vm->protected) {
+        return RIVET_OK;
+    }
+    if (option_is("apicv", "off") || option_is("apicv", "toggle")) {
+        return COMPLAIN(complaint,
+                        "protected: the option apicv=%s takes APICv away, and a "
+                        "protected VM cannot be without",
+                        option_is("apicv", "off") ? "off" : "toggle");
+    }
+    const char *missing = vmx_missing_for_protected();
+    if (missing != NULL) {
+        return COMPLAIN(complaint, "protected: this machine has no \"%s\"", missing);
+    }
+    return RIVET_OK;
+}
+
 /* Everything about a VM but its vCPUs' first step. */
 static int build(struct guest *guest, const struct boot_info *info, const struct rtc_source *clock,
                  struct complaint *complaint)
@@ -305,16 +326,21 @@ static int build(struct guest *guest, const struct boot_info *info, const struct
     const struct vm_config *vm_config = guest->config;
     struct vcpu_boot_state state;
 
+    int error = check_protected(vm_config, complaint);
+    if (error != RIVET_OK) {
+        return error;
+    }
     guest->vm = vm_create(vm_config->name);
     if (guest->vm == NULL) {
         return out_of_memory(complaint);
     }
     guest->vm->guest = guest;
     guest->vm->apic.features.no_x2apic = vm_config->nox2apic;
+    guest->vm->apic.features.protected = vm_config->protected;
     guest->vm->on_end = on_end;
     guest->vm->on_reset = on_reset;
     ram_plan(&guest->ram, vm_config->memory);
-    int error = backing_allocate(&guest->ram, guest->vm, complaint);
+    error = backing_allocate(&guest->ram, guest->vm, complaint);
     if (error != RIVET_OK) {
         return error;
     }

@@ -13,6 +13,7 @@
 #include "apic/lapic.h"
 #include "arch/cpu.h"
 #include "arch/msr.h"
+#include "arch/paging.h"
 #include "arch/tsc.h"
 #include "arch/vectors.h"
 #include "drivers/host_apic.h"
@@ -64,6 +65,18 @@ void apic_port_notify(struct lapic *lapic)
     if (poke(vcpu, posted ? VECTOR_POSTED : VECTOR_KICK) && posted) {
         __atomic_fetch_add(&vcpu->stats.posted, 1, __ATOMIC_RELAXED);
     }
+}
+
+/* NV is that vector, and interrupts are off: posted-interrupt processing takes it after the entry. */
+void apic_port_notify_self(struct lapic *lapic)
+{
+    host_apic_send(vcpu_of_lapic(lapic)->home->apic_id, VECTOR_POSTED);
+}
+
+/* The same page again, emptied: no CPU has it mapped, and its vCPU is in root mode. */
+void apic_port_fresh_page(struct lapic *lapic)
+{
+    paging_wipe((uintptr_t)lapic->virtual_page);
 }
 
 void apic_port_nmi(struct lapic *lapic)
@@ -161,20 +174,33 @@ static void allow_virtual_reads(uint8_t *bitmap)
     }
 }
 
+/* Of a protected local APIC hardware answers what it holds, and nothing else. */
+static void allow_hardware_reads(uint8_t *bitmap)
+{
+    for (uint32_t msr = 0x800; msr <= 0x8FF; msr++) {
+        msr_bitmap_set(bitmap, msr, !lapic_msr_is_hardware(msr), true);
+    }
+}
+
 static void write_msr_bitmap(struct vcpu *vcpu, bool x2apic, bool register_virt, bool delivery)
 {
+    bool protected = lapic_is_protected(&vcpu->lapic);
     uint8_t *bitmap = vcpu->msr_bitmap;
     msr_bitmap_intercept(bitmap, 0x800, 0x100);
     if (!x2apic) {
         return;
     }
-    if (register_virt) {
+    if (protected) {
+        allow_hardware_reads(bitmap);
+    } else if (register_virt) {
         allow_virtual_reads(bitmap);
     }
     msr_bitmap_set(bitmap, IA32_X2APIC_TPR, false, false);
     if (delivery) {
         msr_bitmap_set(bitmap, IA32_X2APIC_EOI, true, false);
-        msr_bitmap_set(bitmap, IA32_X2APIC_SELF_IPI, true, false);
+        /* A protected local APIC is active while software has disabled it, and takes none then. */
+        msr_bitmap_set(bitmap, IA32_X2APIC_SELF_IPI, true,
+                       protected && !vcpu->lapic.software_enabled);
     }
 }
 

@@ -95,6 +95,37 @@ bool vmx_has(enum control_word word, uint32_t bit)
     return (vmx_capabilities()->controls.available[word] & bit) != 0;
 }
 
+/* Without these, software has to touch the virtual-APIC page. */
+static bool is_for_protected(const struct control_rule *rule)
+{
+    static const struct {
+        enum control_word word;
+        uint32_t bits;
+    } needed[] = {
+        { CONTROL_PIN, PIN_POSTED_INTERRUPTS },
+        { CONTROL_PRIMARY, PRIMARY_USE_TPR_SHADOW },
+        { CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_X2APIC_MODE | SECONDARY_APIC_REGISTER_VIRT |
+                                 SECONDARY_VIRTUAL_INTERRUPT_DELIVERY },
+    };
+    bool found = false;
+    for (unsigned i = 0; i < ARRAY_SIZE(needed); i++) {
+        found |= rule->word == needed[i].word && (rule->bit & needed[i].bits) != 0;
+    }
+    return found;
+}
+
+const char *vmx_missing_for_protected(void)
+{
+    unsigned count;
+    const struct control_rule *rules = control_rules(&count);
+    for (unsigned i = 0; i < count; i++) {
+        if (is_for_protected(&rules[i]) && !vmx_has(rules[i].word, rules[i].bit)) {
+            return rules[i].name;
+        }
+    }
+    return vmx_capabilities()->misc & VMX_MISC_ACTIVITY_HLT ? NULL : "activity state HLT";
+}
+
 struct apic_features vmx_apic_features(void)
 {
     return (struct apic_features){

@@ -19,7 +19,8 @@
 #define VMX_BASIC_TRUE_CONTROLS BIT(55)
 
 /* IA32_VMX_MISC */
-#define VMX_MISC_TIMER_SHIFT 0x1FULL
+#define VMX_MISC_TIMER_SHIFT  0x1FULL
+#define VMX_MISC_ACTIVITY_HLT BIT(6)
 
 /* IA32_VMX_EPT_VPID_CAP */
 #define EPT_CAP_WALK_LENGTH_4  BIT(6)
@@ -56,3 +57,6 @@ bool vmx_has(enum control_word word, uint32_t bit);
 
 /* The APIC features for apic_vm_init. Any CPU after vmx_enable_cpu on the boot CPU. */
 struct apic_features vmx_apic_features(void);
+
+/* The SDM's name of something that this machine lacks for protected VMs, or NULL. As vmx_has. */
+const char *vmx_missing_for_protected(void);

@@ -14,6 +14,10 @@ enum {
     KVM_FEATURES_LEAF = 0x40000001,
     KVM_FEATURE_PV_EOI = 1 << 6,
     MAX_HYPERVISOR_LEAF = KVM_FEATURES_LEAF,
+    RIVET_LEAF = 0x40000100, /* where those look who search signatures in steps of 100H */
+    RIVET_FEATURES_LEAF = 0x40000101,
+    RIVET_FEATURE_VAPIC = 1 << 0,
+    MAX_RIVET_LEAF = RIVET_FEATURES_LEAF,
     MAX_EXTENDED_LEAF = (int)0x80000008,
     ANY_SUBLEAF = -1,
 };
@@ -188,6 +192,9 @@ static const struct {
       .set = { MAX_HYPERVISOR_LEAF, 0x4B4D564B, 0x564B4D56, 0x0000004D } },
     /* PV EOI only: the clocksource stays the TSC. */
     { KVM_FEATURES_LEAF, ANY_SUBLEAF, .set = { .eax = KVM_FEATURE_PV_EOI } },
+    /* EBX, ECX, EDX: "RivetRivet". */
+    { RIVET_LEAF, ANY_SUBLEAF, .set = { MAX_RIVET_LEAF, 0x65766952, 0x76695274, 0x00007465 } },
+    { RIVET_FEATURES_LEAF, ANY_SUBLEAF, .set = { .eax = RIVET_FEATURE_VAPIC } },
     { 0x80000000, ANY_SUBLEAF, .set = { (uint32_t)MAX_EXTENDED_LEAF, 0, 0, 0 } },
     {
         0x80000001,
@@ -295,6 +302,25 @@ static void topology_leaf(const struct cpuid_guest *guest, uint32_t subleaf, str
     }
 }
 
+static void kvm_features_leaf(const struct cpuid_guest *guest, uint32_t subleaf,
+                              struct cpuid *answer)
+{
+    (void)subleaf;
+    if (guest->no_pv_eoi) {
+        answer->eax &= ~(uint32_t)KVM_FEATURE_PV_EOI;
+    }
+}
+
+/* Both are memory that software and the guest share, and hidden together. */
+static void rivet_features_leaf(const struct cpuid_guest *guest, uint32_t subleaf,
+                                struct cpuid *answer)
+{
+    (void)subleaf;
+    if (guest->no_pv_eoi) {
+        answer->eax &= ~(uint32_t)RIVET_FEATURE_VAPIC;
+    }
+}
+
 /* Size of an XSAVE area, standard format, for these components; from the host's offsets. */
 static uint32_t standard_size(uint64_t components)
 {
@@ -383,6 +409,8 @@ static const struct {
     uint32_t leaf;
     void (*compute)(const struct cpuid_guest *guest, uint32_t subleaf, struct cpuid *answer);
 } computed[] = {
+    { KVM_FEATURES_LEAF, kvm_features_leaf },
+    { RIVET_FEATURES_LEAF, rivet_features_leaf },
     { 0x00, vendor_leaf },
     { 0x01, feature_leaf },
     { 0x04, cache_leaf },
@@ -401,7 +429,8 @@ static uint32_t existing_leaf(uint32_t leaf)
     if (leaf >= 0x80000000U) {
         return leaf <= (uint32_t)MAX_EXTENDED_LEAF ? leaf : max_basic_leaf;
     }
-    if (leaf >= HYPERVISOR_LEAF && leaf <= MAX_HYPERVISOR_LEAF) {
+    if ((leaf >= HYPERVISOR_LEAF && leaf <= MAX_HYPERVISOR_LEAF) ||
+        (leaf >= RIVET_LEAF && leaf <= MAX_RIVET_LEAF)) {
         return leaf;
     }
     return leaf <= max_basic_leaf ? leaf : max_basic_leaf;

@@ -15,6 +15,7 @@ struct cpuid_guest {
     uint64_t xcr0, xss;
     bool apic_enabled; /* IA32_APIC_BASE.EN */
     bool no_x2apic;    /* hidden from this guest */
+    bool no_pv_eoi;    /* likewise */
     uint64_t misc_enable;
 };
 

@@ -5,15 +5,22 @@
 #include "arch/cpu.h"
 #include "arch/vectors.h"
 #include "arch/x86.h"
+#include "drivers/host_apic.h"
 #include "vmx/event.h"
+#include "vmx/exit_reasons.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
 #include "vmx/vmcs.h"
 
+/* Guest activity state ("Guest Non-Register State") */
+enum { ACTIVITY_ACTIVE = 0, ACTIVITY_HLT = 1 };
+
 void halt_begin(struct vcpu *vcpu)
 {
     vcpu->activity = VCPU_HLT;
+    vcpu->halt_entries = 0;
     vcpu->stats.halts++;
+    lapic_halt_begins(&vcpu->lapic);
 }
 
 static bool nmi_waits(const struct vcpu *vcpu)
@@ -38,6 +45,9 @@ static bool interrupt_waits(struct vcpu *vcpu)
 
 bool halt_end(struct vcpu *vcpu)
 {
+    if (vcpu->activity == VCPU_HLT && lapic_is_protected(&vcpu->lapic) && !nmi_waits(vcpu)) {
+        return interrupts_enabled() && lapic_may_wake(&vcpu->lapic);
+    }
     if (vcpu->activity == VCPU_HLT && (nmi_waits(vcpu) || interrupt_waits(vcpu))) {
         vcpu->activity = VCPU_ACTIVE;
     }
@@ -68,4 +78,33 @@ bool halt_block(struct vcpu *vcpu)
     atomic_store(&vcpu->mode, VCPU_ROOT);
     lapic_load(&vcpu->lapic, vcpu->home->apic_id, VECTOR_POSTED);
     return false;
+}
+
+/* --- Protected vCPUs: hardware decides ---------------------------------------------------------------- */
+
+/*
+ * The first time the vCPU stays in HLT as long as any guest may run. If that has decided nothing, a
+ * kick of its own waits behind the entry: virtual-interrupt delivery goes before it, so that the exit
+ * is the answer.
+ */
+void halt_before_entry(struct vcpu *vcpu)
+{
+    bool halted = vcpu->activity == VCPU_HLT;
+    if (halted != vcpu->halt_in_vmcs) {
+        vcpu->halt_in_vmcs = halted;
+        vmwrite(VMCS_GUEST_ACTIVITY_STATE, halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
+    }
+    if (halted && vcpu->halt_entries++ > 0) {
+        host_apic_send(vcpu->home->apic_id, VECTOR_KICK);
+    }
+}
+
+void halt_after_exit(struct vcpu *vcpu)
+{
+    vcpu->halt_in_vmcs = vmread(VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_HLT;
+    if (!vcpu->halt_in_vmcs) {
+        vcpu->activity = VCPU_ACTIVE;
+    } else if (vmread(VMCS_EXIT_REASON) == EXIT_REASON_EXTERNAL_INTERRUPT) {
+        lapic_confirm_halt(&vcpu->lapic);
+    }
 }

@@ -50,6 +50,7 @@ struct cpuid policy_cpuid(const struct vcpu *vcpu, uint32_t leaf, uint32_t suble
         .xss = xstate_xss(vcpu->xstate),
         .apic_enabled = lapic_read_base(&vcpu->lapic) & APIC_BASE_EN,
         .no_x2apic = vcpu->vm->apic.features.no_x2apic,
+        .no_pv_eoi = vcpu->vm->apic.features.protected,
         .misc_enable = vcpu->msrs->misc_enable,
     };
     return cpuid_for_guest(&guest, leaf, subleaf);

@@ -146,6 +146,9 @@ static void enter(struct vcpu *vcpu)
     if (vcpu->step->active) {
         step_prepare(vcpu);
     }
+    if (halt_concerns(vcpu)) {
+        halt_before_entry(vcpu);
+    }
     arm_timer(vcpu);
     uint64_t entered = rdtsc();
     int failed = vcpu_enter(vcpu, vcpu->launched);
@@ -158,6 +161,9 @@ static void enter(struct vcpu *vcpu)
     vcpu->launched = true;
     vcpu->interrupt_status_known = false;
     lapic_after_exit(&vcpu->lapic);
+    if (halt_concerns(vcpu)) {
+        halt_after_exit(vcpu);
+    }
     exit_dispatch(vcpu);
 }
 

@@ -6,9 +6,11 @@
 #include "arch/descriptor.h"
 #include "arch/memory.h"
 #include "arch/msr.h"
+#include "arch/paging.h"
 #include "arch/vectors.h"
 #include "arch/x86.h"
 #include "lib/log.h"
+#include "lib/print.h"
 #include "lib/string.h"
 #include "vmx/apic_window.h"
 #include "vmx/capabilities.h"
@@ -38,12 +40,35 @@ static uint16_t new_vpid(void)
     return vmx_has(CONTROL_SECONDARY, SECONDARY_ENABLE_VPID) ? ++last : 0;
 }
 
+/* Nobody in root mode touches the page from now on. */
+static void withdraw(struct vcpu *vcpu, const void *virtual_page)
+{
+    vcpu->hole.address = (uintptr_t)virtual_page;
+    lib_snprintf(vcpu->hole.name, sizeof(vcpu->hole.name),
+                 "the protected virtual-APIC page of VM %s, vCPU %u", vcpu->vm->name, vcpu->index);
+    paging_withdraw(&vcpu->hole);
+}
+
+static bool create_lapic(struct vcpu *vcpu)
+{
+    bool protected = vcpu->vm->apic.features.protected;
+    void *page = memory_alloc_page();
+    void *virtual_page = protected ? memory_alloc_page() : page;
+    struct pi_desc *pi = memory_alloc_page();
+    if (page == NULL || virtual_page == NULL || pi == NULL) {
+        return false;
+    }
+    if (protected) {
+        withdraw(vcpu, virtual_page);
+    }
+    lapic_init(&vcpu->lapic, &vcpu->vm->apic, vcpu->index, page, virtual_page, pi);
+    return true;
+}
+
 struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned home_cpu)
 {
     struct vcpu *vcpu = memory_alloc(sizeof(*vcpu), PAGE_SIZE);
-    void *page = memory_alloc_page();
-    struct pi_desc *pi = memory_alloc_page();
-    if (vcpu == NULL || page == NULL || pi == NULL) {
+    if (vcpu == NULL) {
         return NULL;
     }
     vcpu->vmcs = memory_alloc_page();
@@ -52,8 +77,8 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned home_cpu)
     vcpu->msrs = msr_create();
     vcpu->step = step_create();
     vcpu->apic_window = apic_window_create();
-    if (vcpu->step == NULL || vcpu->apic_window == NULL || vcpu->vmcs == NULL ||
-        vcpu->msr_bitmap == NULL || vcpu->xstate == NULL || vcpu->msrs == NULL) {
+    if (vcpu->step == NULL || vcpu->apic_window == NULL || vcpu->vmcs == NULL || vcpu->msr_bitmap == NULL ||
+        vcpu->xstate == NULL || vcpu->msrs == NULL) {
         return NULL;
     }
     vcpu->vm = vm;
@@ -61,7 +86,9 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned home_cpu)
     vcpu->home = cpu_by_index(home_cpu);
     vcpu->vpid = new_vpid();
     msr_bitmap_init(vcpu->msr_bitmap);
-    lapic_init(&vcpu->lapic, &vm->apic, index, page, pi);
+    if (!create_lapic(vcpu)) {
+        return NULL;
+    }
     vcpu_reset(vcpu);
     vm->vcpus[index] = vcpu;
     vm->vcpu_count++;
@@ -126,7 +153,7 @@ static void write_optional_fields(struct vcpu *vcpu)
         vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
     }
     if (vmx_has(CONTROL_PRIMARY, PRIMARY_USE_TPR_SHADOW)) {
-        vmwrite(VMCS_VIRTUAL_APIC_ADDRESS, (uintptr_t)vcpu->lapic.page);
+        vmwrite(VMCS_VIRTUAL_APIC_ADDRESS, (uintptr_t)vcpu->lapic.virtual_page);
     }
     if (vmx_has(CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_APIC_ACCESSES)) {
         vmwrite(VMCS_APIC_ACCESS_ADDRESS, (uintptr_t)vm_apic_access_page());

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "apic/lapic.h"
+#include "arch/paging.h"
 #include "lib/bits.h"
 #include "vmx/entry.h"
 #include "vmx/stats.h"
@@ -78,8 +79,12 @@ struct vcpu {
     _Atomic bool parked;          /* counted as stopped for the end or a reset of its VM */
     struct cpu *home;             /* the CPU that runs it; fixed by vm_start */
 
+    struct paging_hole hole; /* its virtual-APIC page, when protected */
+
     /* The rest: the home CPU only. */
     enum vcpu_activity activity;
+    bool halt_in_vmcs;     /* the activity state in the VMCS is HLT; halt.c */
+    unsigned halt_entries; /* VM entries in HLT since the guest executed it */
 
     /* The exit being handled. */
     uint32_t exit_reason;      /* basic exit reason */

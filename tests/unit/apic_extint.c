@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ExtINT: interrupts of an 8259 pair by LINT0 and by the I/O APIC (SDM volume 3, "Local Vector Table"). */
 /* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
-/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/state.c */
+/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/protected.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* PV EOI and the vapic page. */
 /* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
-/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/state.c */
+/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/protected.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
@@ -209,6 +209,36 @@ static void test_guest_writes_tpr_in_the_vapic_page(void **state)
     assert_int_equal(vapic() & 0xFF, 0x90);
 }
 
+/* A guest cannot know whether APICv is active: the word works the same. */
+static void test_vapic_under_apicv(void **state)
+{
+    (void)state;
+    start_apicv(1);
+    assert_int_equal(lapic_set_vapic(lapic_of(0), VAPIC), RIVET_OK);
+    mmio_set(0, APIC_TPR, 0x80);
+    post(0, 0x55);
+    assert_int_equal(model_enter(0), -1);
+    assert_true(vapic() == 0x55000080);
+    model_ram[0x20] = 0x30;
+    assert_int_equal(model_enter(0), 0x55);
+    assert_int_equal(model_read(0, APIC_TPR), 0x30);
+    model_enter(0);
+    assert_true(vapic() == 0x00005030);
+}
+
+/* The registers of a disabled local APIC are nobody's to see or to change. */
+static void test_no_vapic_while_disabled(void **state)
+{
+    (void)state;
+    start_software(1);
+    assert_int_equal(lapic_set_vapic(lapic_of(0), VAPIC), RIVET_OK);
+    assert_int_equal(lapic_read_vapic(lapic_of(0)), VAPIC);
+    model_enter(0);
+    assert_int_equal(lapic_write_base(lapic_of(0), APIC_BASE_DEFAULT | APIC_BASE_BSP), RIVET_OK);
+    model_enter(0);
+    assert_false(lapic_of(0)->paravirt.vapic_published);
+}
+
 static void test_vapic_address_is_checked_at_each_use(void **state)
 {
     (void)state;
@@ -236,6 +266,8 @@ int main(void)
         cmocka_unit_test(test_vapic_address),
         cmocka_unit_test(test_vapic_contents),
         cmocka_unit_test(test_guest_writes_tpr_in_the_vapic_page),
+        cmocka_unit_test(test_vapic_under_apicv),
+        cmocka_unit_test(test_no_vapic_while_disabled),
         cmocka_unit_test(test_vapic_address_is_checked_at_each_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

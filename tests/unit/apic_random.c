@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Random operations on apic/ in every world against the slow reference. */
 /* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
-/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/state.c */
+/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/protected.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c tests/unit/lib/apic_guest.c */
 /* links: tests/unit/lib/apic_differential.c tests/unit/lib/apic_reference.c */

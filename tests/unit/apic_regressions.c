@@ -3,7 +3,7 @@
  * One test for each entry of the regression list that shows in pure logic; numbers are the list's.
  */
 /* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
-/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/state.c */
+/* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/protected.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"

@@ -100,6 +100,15 @@ static void features(void **state)
     assert_false(ask(1, 0).edx & CPUID_1_EDX_APIC);
 }
 
+static void pv_eoi_can_be_hidden(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(0x40000001, 0).eax & 1 << 6, 1 << 6);
+    guest.no_pv_eoi = true;
+    assert_int_equal(ask(0x40000001, 0).eax & 1 << 6, 0);
+    assert_int_equal(ask(0x40000101, 0).eax, 0);
+}
+
 /* HLE, RTM, SGX, MPX, PT, RDT; WAITPKG, CET, KL, PKS; UINTR, AMX, arch LBR, CORE_CAPABILITIES. */
 static void structured_features_hidden(void **state)
 {
@@ -253,6 +262,16 @@ static void hypervisor(void **state)
     leaf = ask(0x40000001, 0);
     assert_int_equal(leaf.eax, 1 << 6); /* PV EOI */
     assert_int_equal(leaf.ebx | leaf.ecx | leaf.edx, 0);
+    leaf = ask(0x40000100, 0);
+    assert_int_equal(leaf.eax, 0x40000101);
+    assert_memory_equal(&leaf.ebx, "Rive", 4);
+    assert_memory_equal(&leaf.ecx, "tRiv", 4);
+    assert_memory_equal(&leaf.edx, "et\0\0", 4);
+    leaf = ask(0x40000101, 0);
+    assert_int_equal(leaf.eax, 1); /* the vapic word */
+    assert_int_equal(leaf.ebx | leaf.ecx | leaf.edx, 0);
+    assert_int_equal(ask(0x400000FF, 0).eax, ask(0x16, 0).eax);
+    assert_int_equal(ask(0x40000102, 0).eax, ask(0x16, 0).eax);
 }
 
 static void misc_enable(void **state)
@@ -269,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(features, set_up),
+        cmocka_unit_test_setup(pv_eoi_can_be_hidden, set_up),
         cmocka_unit_test_setup(structured_features_hidden, set_up),
         cmocka_unit_test_setup(features_follow_the_machine, set_up),
         cmocka_unit_test_setup(umip, set_up),

@@ -72,7 +72,7 @@ static void test_everything(void **state)
     add("kernel vm=debian vcpus=2 mem=512M cpus=1,3 testdev pic nox2apic noinitrd -- console=ttyS0 a=b",
         1000);
     add("initrd vm=debian", 2000);
-    add("kernel  vm=kut", 1000);
+    add("kernel  vm=kut protected", 1000);
     add("module vm=kut -- NR_CPUS=1", 10);
     read_config();
     assert_int_equal(lines, 0);
@@ -93,10 +93,12 @@ static void test_everything(void **state)
     assert_true(vm->pic);
     assert_true(vm->nox2apic);
     assert_true(vm->noinitrd);
+    assert_false(vm->protected);
     assert_string_equal(config_arguments(&info.modules[0]), "console=ttyS0 a=b");
 
     vm = &config.vms[1];
     assert_string_equal(vm->name, "kut");
+    assert_true(vm->protected);
     assert_int_equal(vm->initrd, -1);
     assert_int_equal(vm->vcpus, 1);
     assert_int_equal(vm->memory, 256 << 20);
@@ -142,7 +144,14 @@ static void test_mistakes_in_kernel_lines(void **state)
     (void)state;
     expect_mistake("kernel vm=a memory=1G -- x",
                    "error: module 1 (kernel vm=a memory=1G): unknown word 'memory=1G': expected "
-                   "vm=, vcpus=, mem=, cpus=, testdev, pic, nox2apic, noinitrd or --\n");
+                   "vm=, vcpus=, mem=, cpus=, testdev, pic, nox2apic, protected, noinitrd or "
+                   "--\n");
+    expect_mistake("kernel vm=a protected pic",
+                   "error: module 1 (kernel vm=a protected pic): "
+                   "protected and pic: expected only one of the two\n");
+    expect_mistake("kernel vm=a nox2apic protected -- x",
+                   "error: module 1 (kernel vm=a nox2apic protected): protected and nox2apic: "
+                   "expected only one of the two\n");
     expect_mistake(
         "kernel vm=a vcpus=0",
         "error: module 1 (kernel vm=a vcpus=0): vcpus=0: expected a number from 1 to 16\n");

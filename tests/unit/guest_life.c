@@ -284,6 +284,46 @@ static void test_apicv_off(void **state)
     assert_int_equal(outcome->toggled, 2);
 }
 
+/* The one VM is refused with that text. */
+static void expect_refusal(const char *text)
+{
+    memset(outcome, 0, sizeof(*outcome));
+    run(nothing_more);
+    assert_int_equal(outcome->started, 0);
+    assert_non_null(strstr(outcome->said, text));
+    assert_non_null(strstr(outcome->said, "end: failed: 1 of 1 VMs"));
+}
+
+static void look_at_protection(void)
+{
+    machine_check(machine.vms[0]->apic.features.protected, "protected");
+    machine_check(!machine.vms[1]->apic.features.protected, "not protected");
+    machine_check(machine.vms[0]->pic == NULL, "testdev without an 8259 pair");
+    machine_check(machine.vms[1]->pic != NULL, "testdev with one");
+}
+
+static void test_protected(void **state)
+{
+    (void)state;
+    add("kernel vm=a mem=8M protected testdev");
+    add("kernel vm=b mem=8M testdev");
+    run(look_at_protection);
+    assert_int_equal(outcome->started, 2);
+}
+
+static void test_protected_needs_apicv(void **state)
+{
+    (void)state;
+    add("kernel vm=a mem=8M protected");
+    machine.options = "apicv=off";
+    expect_refusal("protected: the option apicv=off takes APICv away");
+    machine.options = "apicv=toggle";
+    expect_refusal("protected: the option apicv=toggle takes APICv away");
+    machine.options = "apicv=on";
+    machine.lacks = "process posted interrupts";
+    expect_refusal("protected: this machine has no \"process posted interrupts\"");
+}
+
 static void look_at_devices(void)
 {
     uint64_t before = atomic_load(&machine.vms[0]->device_deadline);
@@ -349,6 +389,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_kernel_at_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_initrd, setup, teardown),
         cmocka_unit_test_setup_teardown(test_home_cpus, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_protected, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_protected_needs_apicv, setup, teardown),
         cmocka_unit_test_setup_teardown(test_apicv_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_legacy_interrupts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset_loads_everything_again, setup, teardown),

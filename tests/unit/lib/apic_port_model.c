@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "apic/port.h"
 
@@ -148,6 +149,19 @@ void apic_port_notify(struct lapic *lapic)
     }
 }
 
+void apic_port_notify_self(struct lapic *lapic)
+{
+    check(!vcpu_of(lapic)->in_guest, "a notification to itself from guest mode");
+    vcpu_of(lapic)->self_notifications++;
+    vcpu_of(lapic)->notification_pending = true;
+}
+
+void apic_port_fresh_page(struct lapic *lapic)
+{
+    vcpu_of(lapic)->fresh_pages++;
+    memset(vcpu_of(lapic)->page, 0, sizeof(vcpu_of(lapic)->page));
+}
+
 void apic_port_nmi(struct lapic *lapic)
 {
     vcpu_of(lapic)->nmis++;
@@ -209,6 +223,17 @@ void apic_port_log(struct lapic *lapic, const char *text, uint64_t value)
 
 /* --- Driving it ------------------------------------------------------------------------------- */
 
+/* What apic/ believes to be the virtual-APIC page of a protected local APIC: a touch ends the test. */
+static void *forbidden_page(void)
+{
+    static void *page;
+    if (page == NULL) {
+        page = mmap(NULL, APIC_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        check(page != MAP_FAILED, "mmap");
+    }
+    return page;
+}
+
 void model_start(const struct apic_features *features, unsigned vcpus)
 {
     memset(&model, 0, offsetof(struct model, vcpu));
@@ -219,7 +244,12 @@ void model_start(const struct apic_features *features, unsigned vcpus)
     for (unsigned i = 0; i < vcpus; i++) {
         struct model_vcpu *vcpu = &model.vcpu[i];
         vcpu->interrupts_enabled = true;
-        lapic_init(&vcpu->lapic, &model.vm, i, vcpu->page, &vcpu->pi);
+        if (features->protected) {
+            lapic_init(&vcpu->lapic, &model.vm, i, vcpu->software_page, forbidden_page(),
+                       &vcpu->pi);
+        } else {
+            lapic_init(&vcpu->lapic, &model.vm, i, vcpu->page, vcpu->page, &vcpu->pi);
+        }
     }
 }
 
@@ -257,6 +287,10 @@ int model_enter(unsigned index)
     check(vcpu->rvi == highest_or_0(vcpu, APIC_IRR), "RVI is not the highest vIRR");
     check(vcpu->svi == highest_or_0(vcpu, APIC_ISR), "SVI is not the highest vISR");
     ppr_virtualization(vcpu);
+    if (vcpu->notification_pending) {
+        vcpu->notification_pending = false;
+        posted_interrupt_processing(vcpu);
+    }
     return evaluate(vcpu);
 }
 

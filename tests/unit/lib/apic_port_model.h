@@ -16,7 +16,8 @@
 enum { MODEL_VCPUS = 64 };
 
 struct model_vcpu {
-    _Alignas(4096) uint8_t page[4096];
+    _Alignas(4096) uint8_t page[4096];          /* the virtual-APIC page */
+    _Alignas(4096) uint8_t software_page[4096]; /* of a protected local APIC: the other registers */
     struct pi_desc pi;
     struct lapic lapic;
     bool in_guest;           /* in guest mode on another CPU: notifications and kicks reach it */
@@ -29,6 +30,8 @@ struct model_vcpu {
     /* Calls of the port. */
     unsigned kicks, notifications, nmis, refreshes, logs;
     unsigned status_writes, threshold_writes, bitmap_writes;
+    unsigned self_notifications, fresh_pages;
+    bool notification_pending; /* in the host's local APIC */
 };
 
 struct model {

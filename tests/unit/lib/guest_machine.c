@@ -154,6 +154,11 @@ const char *exit_reason_name(unsigned reason)
     return reason == 10 ? "CPUID" : reason == 12 ? "HLT" : "?";
 }
 
+const char *vmx_missing_for_protected(void)
+{
+    return machine.lacks;
+}
+
 struct vm *vm_create(const char *name)
 {
     struct vm *vm = calloc(1, sizeof(*vm));

@@ -27,6 +27,7 @@ extern struct outcome *outcome;
 /* What a test sets, and what its scenario finds. */
 struct machine_model {
     const char *options; /* of Rivet's command line */
+    const char *lacks;   /* what protected VMs need and the CPU has not */
     bool vcpus_fail;     /* vcpu_create has no memory */
     struct vm *vms[MACHINE_MAX_VMS];
     uint8_t *last_ram; /* host address of guest-physical 0 of the VM mapped last */
