@@ -71,8 +71,7 @@ void paravirt_reset(struct lapic *lapic)
 static void offer_pv_eoi(struct lapic *lapic, int pending, int in_service)
 {
     if ((lapic->paravirt.pv_eoi & PV_EOI_ENABLE) == 0 || lapic_apicv_active(lapic) ||
-        pending >= 0 || in_service < 0 ||
-        page_test_vector(lapic, APIC_TMR, (uint8_t)in_service)) {
+        pending >= 0 || in_service < 0 || page_test_vector(lapic, APIC_TMR, (uint8_t)in_service)) {
         return;
     }
     uint8_t *byte = pv_eoi_byte(lapic);

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Hypercalls: KVM's numbers and convention (Linux, Documentation/virt/kvm/x86/hypercalls.rst). */
+/*
+ * Hypercalls: KVM's numbers and convention (Linux, Documentation/virt/kvm/x86/hypercalls.rst), and
+ * Rivet's own in a range that KVM does not use (docs/guests.md).
+ */
+#include "apic/paravirt.h"
 #include "apic/regs.h"
 #include "apic/vm.h"
+#include "lib/error.h"
 #include "vmx/event.h"
 #include "vmx/exits.h"
 #include "vmx/guest_memory.h"
@@ -9,6 +14,7 @@
 #include "vmx/vm.h"
 
 enum { KVM_HC_VAPIC_POLL_IRQ = 1, KVM_HC_SEND_IPI = 10 };
+enum { RIVET_HC_SET_VAPIC = 0x52560001 }; /* "RV", 1 */
 enum { KVM_EPERM = -1, KVM_EINVAL = -22, KVM_ENOSYS = -1000 };
 
 /* Send the message to the APIC ids first + n for each bit n of bits. */
@@ -52,6 +58,16 @@ static int64_t send_ipi(struct vcpu *vcpu)
            send_to_bits(vcpu, vcpu->gpr[RCX], first + 64, &message);
 }
 
+/*
+ * RBX: guest-physical address of this vCPU's vapic word, 4-byte aligned, 0: none. What is RAM now stays
+ * RAM: a VM's memory map is made before it runs and never changes. The word is looked up at each use
+ * all the same.
+ */
+static int64_t set_vapic(struct vcpu *vcpu)
+{
+    return lapic_set_vapic(&vcpu->lapic, vcpu->gpr[RBX]) == RIVET_OK ? 0 : KVM_EINVAL;
+}
+
 static int64_t hypercall(struct vcpu *vcpu)
 {
     if (guest_cpl() != 0) {
@@ -62,6 +78,8 @@ static int64_t hypercall(struct vcpu *vcpu)
         return 0; /* the exit itself has looked for interrupts */
     case KVM_HC_SEND_IPI:
         return send_ipi(vcpu);
+    case RIVET_HC_SET_VAPIC:
+        return set_vapic(vcpu);
     default:
         return KVM_ENOSYS;
     }

@@ -11,6 +11,7 @@ from .row import Failure, Row
 GROUP = "system"
 REPEATS = (1000, 3000)
 MORE = REPEATS[1] - REPEATS[0]
+PV_EOIS = 2000
 # phase of steady.c, what it is, exits that one costs at most under APICv and at least without (TPR
 # has its shadow even then)
 PHASES = (
@@ -78,6 +79,30 @@ def phase_row(phase, what, most, least):
     return Row(GROUP, f"exits: {what}", body)
 
 
+def pv_eoi_run(run, words, options):
+    """EOIs that the register did not get, and the WRMSR exits, of PV_EOIS interrupts."""
+    module = (f"{run.build / 'guests' / 'paravirt.elf'} kernel vm=pv testdev mem=64M -- "
+              f"eois={PV_EOIS} {words}")
+    status, text = run.boot("--mem", 192, "--options", options, "--module", module, timeout=60)
+    skipped = re.search(r"^EOI register not needed for (\d+)$", text, re.M)
+    if status != 0 or not skipped:
+        raise Failure(f"{words}, {options or 'APICv'}: exit status {status}")
+    return int(skipped[1]), exits(text).get("WRMSR", 0)
+
+
+def pv_eoi(run):
+    """Without APICv PV EOI saves the exit of an EOI; with APICv, which has none, it is not offered."""
+    _, without = pv_eoi_run(run, "pv=0", "apicv=off")
+    skipped, saving = pv_eoi_run(run, "pv=1", "apicv=off")
+    run.notes.append(f"apicv=off: {skipped} of {PV_EOIS} EOIs without an exit; WRMSR exits: {without} "
+                     f"without PV EOI, {saving} with it")
+    if skipped < 0.9 * PV_EOIS or without - saving < 0.9 * PV_EOIS:
+        raise Failure(f"PV EOI saves {without - saving} of {PV_EOIS} exits, {skipped} EOIs skipped")
+    skipped, exited = pv_eoi_run(run, "pv=1", "")
+    if skipped != 0 or exited > 0.1 * PV_EOIS:
+        raise Failure(f"APICv: {skipped} EOIs skipped, {exited} WRMSR exits; expected none")
+
+
 def ticks(text):
     """Local timer interrupts that Linux counted."""
     found = re.search(r"^ *LOC: +(\d+)", text, re.M)
@@ -104,5 +129,5 @@ def idle(run):
 
 def rows():
     """One row for each phase, and idle Linux."""
-    return [Row(GROUP, "exits: timer tick of idle Debian", idle)] + [
+    return [Row(GROUP, "exits: timer tick of idle Debian", idle), Row(GROUP, "exits: PV EOI", pv_eoi)] + [
         phase_row(*phase) for phase in PHASES]
