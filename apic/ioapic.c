@@ -136,7 +136,7 @@ void ioapic_retry(struct apic_vm *vm)
 
 /* --- What APICv wants to know --------------------------------------------------------------- */
 
-/* A masked entry's interrupt can still be outstanding. */
+/* What is outstanding from a masked entry, those know that have accepted it (eoi.c). */
 void ioapic_level_routes_locked(struct apic_vm *vm, uint32_t id, uint64_t routes[4])
 {
     for (unsigned word = 0; word < 4; word++) {
@@ -144,9 +144,9 @@ void ioapic_level_routes_locked(struct apic_vm *vm, uint32_t id, uint64_t routes
     }
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         uint64_t entry = vm->ioapic.redirection[pin];
-        bool live = (entry & RTE_MASKED) == 0 || (entry & RTE_REMOTE_IRR) != 0;
         struct apic_message message = message_of(entry);
-        if (live && message.level && (apic_map_lookup(vm, &message) & BIT(id)) != 0) {
+        if ((entry & RTE_MASKED) == 0 && message.level &&
+            (apic_map_lookup(vm, &message) & BIT(id)) != 0) {
             routes[message.vector / 64U] |= BIT(message.vector % 64U);
         }
     }

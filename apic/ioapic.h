@@ -56,7 +56,7 @@ void ioapic_eoi_locked(struct apic_vm *vm, uint8_t vector);
  */
 void ioapic_retry(struct apic_vm *vm);
 
-/* Set the bit of every vector that a level-triggered entry sends to the vCPU of that id. */
+/* Set the bit of every vector that an unmasked level-triggered entry sends to the vCPU of that id. */
 void ioapic_level_routes_locked(struct apic_vm *vm, uint32_t id, uint64_t routes[4]);
 
 /* Is an unmasked entry in ExtINT mode? Any CPU, takes the lock. */

@@ -137,7 +137,6 @@ static void change_mode(struct lapic *lapic, enum lapic_mode to)
 {
     if (to == LAPIC_X2APIC) {
         lapic_set_x2apic_ids(lapic);
-        page_write(lapic, APIC_DFR, 0);
         page_write_icr64(lapic, page_read(lapic, APIC_ICR));
         page_write(lapic, APIC_ICR2, 0);
     } else {

@@ -306,6 +306,34 @@ static void test_remote_irr_of_lint0_cannot_be_written(void **state)
     assert_int_equal(mmio_get(0, APIC_LVT_LINT0), 0x10000);
 }
 
+/* Only fixed interrupts have a level. */
+static void test_lint0_nmi_is_edge_triggered(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8400);
+    for (unsigned i = 1; i <= 2; i++) {
+        lapic_set_lint0(lapic_of(0), true);
+        model_enter(0);
+        assert_int_equal(model.vcpu[0].nmis, i);
+        assert_false(lint0_remote_irr());
+        lapic_set_lint0(lapic_of(0), false);
+    }
+}
+
+/* What the 8259 withdraws before the guest takes interrupts needs no INTA cycle. */
+static void test_withdrawn_before_the_acknowledge(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    raise(0x08);
+    lapic_before_entry(lapic_of(0), false);
+    waiting_count = 0;
+    drive();
+    assert_int_equal(model_enter(0), -1);
+    assert_int_equal(acknowledges, 0);
+}
+
 /* What the local APIC did not accept does not await an EOI. */
 static void test_level_triggered_lint0_with_an_illegal_vector(void **state)
 {
@@ -363,6 +391,8 @@ int main(void)
         cmocka_unit_test(test_level_triggered_lint0),
         cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
         cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
+        cmocka_unit_test(test_lint0_nmi_is_edge_triggered),
+        cmocka_unit_test(test_withdrawn_before_the_acknowledge),
         cmocka_unit_test(test_level_triggered_lint0_with_an_illegal_vector),
         cmocka_unit_test(test_lint0_survives_reset),
         cmocka_unit_test(test_no_8259_behind_the_port),

@@ -270,6 +270,20 @@ static void test_reserved_delivery_modes(void **state)
     assert_int_equal(model_enter(1), -1);
 }
 
+/* Remote IRR holds back levels only: an entry that has become an NMI's is edge-triggered. */
+static void test_remote_irr_does_not_stop_an_nmi(void **state)
+{
+    (void)state;
+    start_software(1);
+    route(9, 0x8059, 0);
+    line(9, true);
+    set(0x10 + 18, 0x8400);
+    assert_int_equal(model.vcpu[0].nmis, 0);
+    line(9, false);
+    line(9, true);
+    assert_int_equal(model.vcpu[0].nmis, 1);
+}
+
 /* A level that found nobody is offered again to whom a new id, LDR, DFR or mode makes it find. */
 static void test_nobody_is_named_by_a_level_interrupt(void **state)
 {
@@ -333,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_nobody_accepts_a_level_interrupt),
         cmocka_unit_test(test_delivery_modes),
         cmocka_unit_test(test_reserved_delivery_modes),
+        cmocka_unit_test(test_remote_irr_does_not_stop_an_nmi),
         cmocka_unit_test(test_nobody_is_named_by_a_level_interrupt),
         cmocka_unit_test(test_logical_destination),
     };

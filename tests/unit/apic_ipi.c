@@ -78,6 +78,8 @@ static void check_all_lookups(void)
             check_lookup(&message);
             message.destination = 0x30005 ^ 1U << bit;
             check_lookup(&message);
+            message.destination = 0x40001 ^ 1U << bit; /* the first cluster that no id is in */
+            check_lookup(&message);
         }
     }
     for (message.shorthand = 1; message.shorthand < 4; message.shorthand++) {

@@ -108,6 +108,7 @@ static void test_xapic_to_x2apic_keeps_the_rest(void **state)
     assert_int_equal(msr_get(1, APIC_ID), 1);
     assert_int_equal(msr_get(1, APIC_LDR), 2);
     assert_int_equal(msr_get(1, APIC_ICR), 0x40F1);
+    assert_int_equal(model_read(1, APIC_ICR2), 0);
     assert_int_equal(model_enter(1), 0x99);
 }
 

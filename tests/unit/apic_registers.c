@@ -494,6 +494,24 @@ static void test_error_interrupt_with_an_illegal_vector(void **state)
                      APIC_ESR_ILLEGAL_REGISTER_ADDRESS | APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
 }
 
+/* Reset and INIT forget errors, and the interrupt for them that is not raised yet. */
+static void test_reset_forgets_errors(void **state)
+{
+    (void)state;
+    for (unsigned init = 0; init < 2; init++) {
+        start_software(1);
+        mmio_get(0, 0x040);
+        read_esr(0);
+        mmio_get(0, 0x050);
+        lapic_reset(lapic_of(0), init != 0);
+        assert_int_equal(mmio_get(0, APIC_ESR), 0);
+        mmio_set(0, APIC_SVR, 0x1FF);
+        mmio_set(0, APIC_LVT_ERROR, 0xFE);
+        assert_int_equal(model_enter(0), -1);
+        assert_int_equal(read_esr(0), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_illegal_vectors),
         cmocka_unit_test(test_error_interrupt_on_a_new_error_only),
         cmocka_unit_test(test_error_interrupt_with_an_illegal_vector),
+        cmocka_unit_test(test_reset_forgets_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

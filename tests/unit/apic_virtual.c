@@ -353,6 +353,40 @@ static void test_unknown_level_vector_kicks(void **state)
     assert_false(eoi_exits(0, 0x77));
 }
 
+/* While APICv is inactive every EOI exits: nothing to learn, an ordinary kick. */
+static void test_level_vector_while_inactive(void **state)
+{
+    (void)state;
+    start_software(1);
+    model_enter(0);
+    struct apic_message message = { .vector = 0x77, .level = true, .assert_level = true };
+    assert_true(lapic_accept(lapic_of(0), &message));
+    assert_int_equal(lapic_of(0)->requests, 0);
+    assert_int_equal(model_enter(0), 0x77);
+}
+
+/* Lowest priority to two, masked in service: only the vCPU that has it needs the exit. */
+static void test_masked_route_exits_only_where_it_is_outstanding(void **state)
+{
+    (void)state;
+    start_apicv(2);
+    route(9, 0xFF00000000008159);
+    model_enter(0);
+    model_enter(1);
+    ioapic_set_line(&model.vm, 9, true);
+    unsigned winner = model.vm.arbitration_turn;
+    assert_int_equal(model_evaluate(winner), 0x59);
+    route(9, 0xFF00000000018159);
+    model_enter(0);
+    model_enter(1);
+    assert_true(eoi_exits(winner, 0x59));
+    assert_false(eoi_exits(1 - winner, 0x59));
+    model_eoi(winner);
+    model_enter(winner);
+    assert_false(eoi_exits(winner, 0x59));
+    assert_false(remote_irr(9));
+}
+
 /*
  * Worst case: a notification already under way delivers the interrupt before the kick arrives, and
  * the guest EOIs it without an exit. The kick then finds it gone and makes up for the EOI.
@@ -425,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_level_interrupt_end_to_end),
         cmocka_unit_test(test_old_route_keeps_its_exit_until_eoi),
         cmocka_unit_test(test_unknown_level_vector_kicks),
+        cmocka_unit_test(test_level_vector_while_inactive),
+        cmocka_unit_test(test_masked_route_exits_only_where_it_is_outstanding),
         cmocka_unit_test(test_missed_eoi_is_made_up_for),
         cmocka_unit_test(test_missed_eoi_with_broadcast_suppressed),
         cmocka_unit_test(test_edge_after_level_clears_the_note),
