@@ -181,9 +181,9 @@ reproducible: $(BUILD)/rivet.elf  ## check that two builds are byte-identical
 prove-bochs: guests  ## show that each patch of the test emulator is needed and works
 	tools/bochs/prove $(BUILD)
 
-kut: $(BUILD)/rivet.elf machine  ## kvm-unit-tests, built in KUT=FOLDER, under Rivet; ONLY=REGEX selects
+kut: $(BUILD)/rivet.elf machine  ## kvm-unit-tests, built in KUT=FOLDER (KUT32=FOLDER for i386), under Rivet; ONLY=REGEX selects
 	$(Q)test -n "$(KUT)" || { echo "make kut: KUT=folder with built tests is missing" >&2; exit 2; }
-	$(Q)tools/kut --build $(BUILD) --only '$(ONLY)' $(KUT)
+	$(Q)tools/kut --build $(BUILD) --only '$(ONLY)' $(if $(KUT32),--i386 $(KUT32)) $(KUT)
 
 bench: $(BUILD)/rivet.elf $(BUILD)/bench/operations.elf machine  ## ticks per operation, with APICv and without; KUT=FOLDER: kvm-unit-tests' vmexit too
 	$(Q)tools/bench --build $(BUILD) $(KUT)
