@@ -106,6 +106,13 @@ static void start_boot(struct vcpu *vcpu)
     vcpu->activity = VCPU_ACTIVE;
 }
 
+/* "MP Initialization Protocol": after INIT the BSP flag decides, which the guest can write. */
+static enum vcpu_activity activity_after_init(const struct vcpu *vcpu)
+{
+    bool bsp = (lapic_read_base(&vcpu->lapic) & APIC_BASE_BSP) != 0;
+    return bsp ? VCPU_ACTIVE : VCPU_WAIT_FOR_SIPI;
+}
+
 void start_init(struct vcpu *vcpu)
 {
     write_common(vcpu, 0xFFF0);
@@ -113,7 +120,7 @@ void start_init(struct vcpu *vcpu)
                    &(struct segment){ 0, 0, 0xFFFF, AR_DATA_REAL });
     cr_set(vcpu, CR0_ET | (cr0_read() & (CR0_CD | CR0_NW)), 0, 0);
     atomic_store(&vcpu->nmi_pending, 0);
-    vcpu->activity = vcpu->index == 0 ? VCPU_ACTIVE : VCPU_WAIT_FOR_SIPI;
+    vcpu->activity = activity_after_init(vcpu);
 }
 
 void start_sipi(struct vcpu *vcpu, uint8_t vector)

@@ -138,6 +138,19 @@ static void test_tpr_threshold(void **state)
     assert_int_equal(vcpu->tpr_threshold, 5);
 }
 
+/* TPR of the pending class holds it back, one class less does not: the exit is due at that step. */
+static void test_tpr_threshold_at_the_same_class(void **state)
+{
+    (void)state;
+    start_software(1);
+    post(0, 0x55);
+    mmio_set(0, APIC_TPR, 0x50);
+    assert_int_equal(model_enter(0), -1);
+    assert_int_equal(model.vcpu[0].tpr_threshold, 5);
+    model_write_tpr(0, 0x4F);
+    assert_int_equal(model_enter(0), 0x55);
+}
+
 static void test_no_threshold_without_tpr_shadow(void **state)
 {
     (void)state;
@@ -217,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_ppr_follows_the_tpr_shadow),
         cmocka_unit_test(test_interrupt_window),
         cmocka_unit_test(test_tpr_threshold),
+        cmocka_unit_test(test_tpr_threshold_at_the_same_class),
         cmocka_unit_test(test_no_threshold_without_tpr_shadow),
         cmocka_unit_test(test_cr8_is_the_tpr_class),
         cmocka_unit_test(test_eoi_without_interrupt_in_service),
