@@ -10,7 +10,7 @@ from .grub import ToolError
 BOCHS_CPU = "corei7_skylake_x"
 BOCHS_CONFIG = """\
 display_library: nogui
-cpu: model={model}, count=1:{cpus}:1, ips={ips}, quantum=16, reset_on_triple_fault=0, \
+cpu: model={model}{without}, count=1:{cpus}:1, ips={ips}, quantum=16, reset_on_triple_fault=0, \
 ignore_bad_msrs=1
 memory: guest={mem}, host={mem}
 romimage: file={folder}/BIOS-bochs-latest, options=fastboot
@@ -58,10 +58,12 @@ class Bochs:
         options = self.options
         folder = self.folder()
         com2_line = f"com2: enabled=1, mode=socket-client, dev=localhost:{com2}" if com2 else ""
+        without = f', exclude_features="{options.cpu_without}"' if options.cpu_without else ""
         file = self.work / "bochsrc"
         file.write_text(BOCHS_CONFIG.format(
-            model=options.cpu_model or BOCHS_CPU, cpus=options.cpus, ips=options.ips,
-            mem=options.mem, folder=folder, iso=iso, com1=com1, com2_line=com2_line, log=self.log))
+            model=options.cpu_model or BOCHS_CPU, without=without, cpus=options.cpus,
+            ips=options.ips, mem=options.mem, folder=folder, iso=iso, com1=com1,
+            com2_line=com2_line, log=self.log))
         return [str(folder / "bochs"), "-q", "-f", str(file)]
 
     def powered_off(self, _status):
@@ -79,6 +81,8 @@ class Qemu:
     """QEMU's PC, emulated (TCG: no VMX) or on KVM."""
 
     def __init__(self, options, work):
+        if options.cpu_without:
+            raise ToolError("--cpu-without is for Bochs: for QEMU, --cpu-model MODEL,-FEATURE")
         self.options = options
         self.work = work
 
