@@ -75,17 +75,28 @@ void apicv_handle_error_request(struct lapic *lapic)
     }
 }
 
-void apicv_handle_requests(struct lapic *lapic)
+static void publish_exits(struct lapic *lapic)
 {
-    if (take_request(lapic, LAPIC_REQUEST_APICV)) {
-        apply(lapic);
+    if (take_request(lapic, LAPIC_REQUEST_EOI_EXITS) && lapic_apicv_active(lapic)) {
+        eoi_publish_exits(lapic);
     }
+}
+
+void apicv_settle(struct lapic *lapic)
+{
     apicv_handle_error_request(lapic);
     if (take_request(lapic, LAPIC_REQUEST_LINT0)) {
         extint_handle_lint0(lapic);
     }
-    /* Last: a level of LINT0 needs its bit in the bitmap. */
-    if (take_request(lapic, LAPIC_REQUEST_EOI_EXITS) && lapic_apicv_active(lapic)) {
-        eoi_publish_exits(lapic);
+    publish_exits(lapic); /* last: a level of LINT0 needs its bit in the bitmap */
+}
+
+void apicv_handle_requests(struct lapic *lapic)
+{
+    if ((atomic_load(&lapic->requests) & LAPIC_REQUEST_APICV) != 0) {
+        publish_exits(lapic); /* or what hardware has done up to now is missed when it ends */
+        atomic_fetch_and(&lapic->requests, ~(uint32_t)LAPIC_REQUEST_APICV);
+        apply(lapic);
     }
+    apicv_settle(lapic);
 }

@@ -11,6 +11,12 @@ struct lapic;
 /* Do everything in lapic->requests. */
 void apicv_handle_requests(struct lapic *lapic);
 
+/*
+ * All requests but to apply a change of APICv: raise what is to be raised, make up for missed EOIs.
+ * Nothing is under way inside this local APIC afterwards.
+ */
+void apicv_settle(struct lapic *lapic);
+
 /* Only the error interrupt: it can end HLT, the rest waits for an entry. */
 void apicv_handle_error_request(struct lapic *lapic);
 

@@ -55,6 +55,7 @@ struct lapic_restored {
     uint32_t id, ldr;
     uint64_t icr;
     uint64_t deadline;
+    uint32_t errors;
 };
 
 /* What is shared with the guest by its own wish, see apic/paravirt.h. */

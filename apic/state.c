@@ -2,6 +2,8 @@
 /* Saving and restoring a local APIC in the layout of Linux's struct kvm_lapic_state. */
 #include "apic/state.h"
 
+#include "apic/apicv.h"
+#include "apic/extint.h"
 #include "apic/lvt.h"
 #include "apic/mode.h"
 #include "apic/page.h"
@@ -41,6 +43,7 @@ int lapic_get_state(struct lapic *lapic, struct lapic_state *state, const char *
         return ERR_INVALID;
     }
     timer_settle_count(lapic);
+    apicv_settle(lapic);
     priority_pull_posted(lapic);
     priority_update_ppr(lapic);
     memset(state, 0, sizeof(*state));
@@ -50,11 +53,22 @@ int lapic_get_state(struct lapic *lapic, struct lapic_state *state, const char *
             put(state, offset, page_read(lapic, offset));
         }
     }
-    put(state, APIC_CURRENT_COUNT, timer_read_current_count(lapic));
+    struct timer_count left = timer_read_exact_count(lapic);
+    put(state, APIC_CURRENT_COUNT, left.count);
+    put(state, LAPIC_STATE_FRACTION, left.fraction);
     if (x2apic) {
         put(state, APIC_ICR2, (uint32_t)(page_read_icr64(lapic) >> 32));
     }
     return RIVET_OK;
+}
+
+struct lapic_pending lapic_get_pending(const struct lapic *lapic)
+{
+    return (struct lapic_pending){
+        .events = atomic_load(&lapic->events),
+        .errors = atomic_load(&lapic->esr_pending),
+        .extint = (atomic_load(&lapic->extint) & LAPIC_EXTINT_MESSAGE) != 0,
+    };
 }
 
 uint64_t lapic_get_deadline(const struct lapic *lapic)
@@ -111,11 +125,15 @@ static const char *check_id(const struct lapic *lapic, const struct lapic_state 
     return own || (id & ~APIC_ID_XAPIC) == 0 ? NULL : "reserved bits in the id";
 }
 
-static const char *check_timer(const struct lapic_state *state)
+static const char *check_timer(const struct lapic *lapic, const struct lapic_state *state)
 {
-    uint32_t initial = get(state, APIC_INITIAL_COUNT);
-    return get(state, APIC_CURRENT_COUNT) > initial ? "current count above the initial count"
-                                                    : NULL;
+    uint32_t count = get(state, APIC_CURRENT_COUNT), fraction = get(state, LAPIC_STATE_FRACTION);
+    uint32_t unit = count != 0 ? timer_unit(lapic, get(state, APIC_DIVIDE)) : 1;
+
+    if (count > get(state, APIC_INITIAL_COUNT)) {
+        return "current count above the initial count";
+    }
+    return fraction >= unit ? "more than one count as part of the current count" : NULL;
 }
 
 static const char *check(const struct lapic *lapic, const struct lapic_state *state)
@@ -127,7 +145,7 @@ static const char *check(const struct lapic *lapic, const struct lapic_state *st
     }
     const char *reason = check_lvt(lapic, state);
     reason = reason != NULL ? reason : check_id(lapic, state);
-    return reason != NULL ? reason : check_timer(state);
+    return reason != NULL ? reason : check_timer(lapic, state);
 }
 
 /* --- Set -------------------------------------------------------------------------------------- */
@@ -195,7 +213,7 @@ static uint64_t vectors(const struct lapic *lapic, uint32_t bank, unsigned word)
 static void restart_delivery(struct lapic *lapic)
 {
     pi_discard(lapic->pi);
-    atomic_store(&lapic->esr_pending, 0);
+    atomic_store(&lapic->esr_pending, lapic->restored.errors);
     for (unsigned word = 0; word < 4; word++) {
         uint64_t live = vectors(lapic, APIC_IRR, word) | vectors(lapic, APIC_ISR, word);
         atomic_store(&lapic->level_posted[word], live & vectors(lapic, APIC_TMR, word));
@@ -213,17 +231,19 @@ int lapic_set_state(struct lapic *lapic, const struct lapic_state *state, const 
         return ERR_INVALID;
     }
     uint64_t deadline = lapic->restored.deadline;
+    struct timer_count left = { get(state, APIC_CURRENT_COUNT), get(state, LAPIC_STATE_FRACTION) };
     lapic->restored = (struct lapic_restored){
         .valid = true,
         .id = get(state, APIC_ID),
         .ldr = get(state, APIC_LDR),
         .icr = (uint64_t)get(state, APIC_ICR2) << 32 | get(state, APIC_ICR),
         .deadline = deadline,
+        .errors = lapic->restored.errors,
     };
     copy_registers(lapic, state);
     copy_lvt(lapic, state);
     place_mode_registers(lapic);
-    timer_restore(lapic, get(state, APIC_CURRENT_COUNT));
+    timer_restore(lapic, left);
     timer_restore_deadline(lapic, deadline);
     restart_delivery(lapic);
     lapic_mode_changed(lapic);
@@ -259,6 +279,18 @@ int lapic_restore_base(struct lapic *lapic, uint64_t base)
     place_mode_registers(lapic);
     lapic_mode_changed(lapic);
     return RIVET_OK;
+}
+
+void lapic_restore_pending(struct lapic *lapic, const struct lapic_pending *pending)
+{
+    lapic->restored.errors = pending->errors;
+    atomic_store(&lapic->esr_pending, pending->errors);
+    atomic_store(&lapic->events, pending->events);
+    atomic_fetch_and(&lapic->extint, ~(uint32_t)LAPIC_EXTINT_MESSAGE);
+    if (pending->extint) {
+        atomic_fetch_or(&lapic->extint, LAPIC_EXTINT_MESSAGE);
+    }
+    apic_request(lapic, LAPIC_REQUEST_APICV); /* ends the restoring at the next entry */
 }
 
 void lapic_restore_tsc_offset(struct lapic *lapic, int64_t offset)

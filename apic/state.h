@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Saving and restoring a local APIC: its registers in the layout of Linux's struct kvm_lapic_state,
- * and beside them IA32_APIC_BASE, the TSC offset and IA32_TSC_DEADLINE. The pieces can be restored
- * in any order; nothing fires before the vCPU runs.
+ * and beside them IA32_APIC_BASE, the TSC offset, IA32_TSC_DEADLINE, what is pending without a
+ * register, and the paravirtual areas (apic/paravirt.h). The pieces can be restored in any order;
+ * nothing fires before the vCPU runs.
  *
  * In the layout ICR is two 32-bit registers in both modes (300H low, 310H high half), and the id is
- * 32 bits at 20H in x2APIC mode, bits 31:24 in xAPIC mode.
+ * 32 bits at 20H in x2APIC mode, bits 31:24 in xAPIC mode. At 394H, where Linux leaves 0, is what a
+ * count-down needs to end on the same tick: how many TSC ticks of the current count are over.
  */
 #pragma once
 
@@ -13,16 +15,25 @@
 
 #include "apic/lapic.h"
 
-enum { LAPIC_STATE_SIZE = 0x400 };
+enum { LAPIC_STATE_SIZE = 0x400, LAPIC_STATE_FRACTION = 0x394 };
 
 struct lapic_state {
     uint8_t regs[LAPIC_STATE_SIZE];
 };
 _Static_assert(sizeof(struct lapic_state) == 1024, "the layout of struct kvm_lapic_state");
 
+/* What waits for the vCPU and has no register. */
+struct lapic_pending {
+    uint32_t events; /* enum lapic_event: INIT, SIPI with its vector */
+    uint32_t errors; /* detected since ESR was last written */
+    bool extint;     /* ExtINT by message, not yet acknowledged */
+};
+
 /*
- * All: owner, root mode, VMCS current; the restoring ones before the vCPU runs. A protected local
- * APIC (docs/interrupts.md) can be neither saved nor restored: all that return an error refuse it.
+ * All: owner, root mode, VMCS current or the vCPU loaded nowhere; the restoring ones before the vCPU
+ * runs. What posts to it from elsewhere, other vCPUs and devices, is stopped from the first piece saved
+ * to the last one restored, or what it posts is lost. A protected local APIC (docs/interrupts.md) can be
+ * neither saved nor restored: all that return an error refuse it.
  */
 
 /*
@@ -31,6 +42,10 @@ _Static_assert(sizeof(struct lapic_state) == 1024, "the layout of struct kvm_lap
  * raises it. ERR_INVALID, with *reason saying why, for a protected local APIC.
  */
 int lapic_get_state(struct lapic *lapic, struct lapic_state *state, const char **reason);
+
+/* After lapic_get_state, which can find errors and messages on their way. */
+struct lapic_pending lapic_get_pending(const struct lapic *lapic);
+void lapic_restore_pending(struct lapic *lapic, const struct lapic_pending *pending);
 
 /* IA32_TSC_DEADLINE as set, whether it has passed or not. */
 uint64_t lapic_get_deadline(const struct lapic *lapic);

@@ -154,7 +154,8 @@ static uint64_t left_of_period(const struct lapic_timer *timer, uint64_t now)
     return timer->period - (now - timer->expiry) % timer->period;
 }
 
-uint32_t timer_read_current_count(const struct lapic *lapic)
+/* TSC ticks until the count is 0. */
+static uint64_t left_to_count(const struct lapic *lapic)
 {
     const struct lapic_timer *timer = &lapic->timer;
     uint64_t now = apic_port_tsc();
@@ -162,12 +163,28 @@ uint32_t timer_read_current_count(const struct lapic *lapic)
     if (!timer->armed || !is_counting_mode(timer_mode(timer))) {
         return 0;
     }
-    uint64_t left = now < timer->expiry ? timer->expiry - now : 0;
     if (is_periodic(timer)) {
-        left = left_of_period(timer, now);
+        return left_of_period(timer, now);
     }
+    return now < timer->expiry ? timer->expiry - now : 0;
+}
+
+struct timer_count timer_read_exact_count(const struct lapic *lapic)
+{
     uint64_t unit = ticks_per_count(lapic);
-    return (uint32_t)((left + unit - 1) / unit);
+    uint64_t left = left_to_count(lapic);
+    uint64_t count = (left + unit - 1) / unit;
+    return (struct timer_count){ (uint32_t)count, (uint32_t)(count * unit - left) };
+}
+
+uint32_t timer_read_current_count(const struct lapic *lapic)
+{
+    return timer_read_exact_count(lapic).count;
+}
+
+uint32_t timer_unit(const struct lapic *lapic, uint32_t divide)
+{
+    return decode_divide(divide) * lapic->vm->tsc_per_timer_tick;
 }
 
 /* --- TSC-deadline --------------------------------------------------------------------------- */
@@ -225,7 +242,7 @@ void timer_restore_deadline(struct lapic *lapic, uint64_t deadline)
     }
 }
 
-void timer_restore(struct lapic *lapic, uint32_t current_count)
+void timer_restore(struct lapic *lapic, struct timer_count left)
 {
     struct lapic_timer *timer = &lapic->timer;
 
@@ -235,8 +252,8 @@ void timer_restore(struct lapic *lapic, uint32_t current_count)
     if (is_counting_mode(timer_mode(timer))) {
         timer->initial_count = page_read(lapic, APIC_INITIAL_COUNT);
         timer->period = timer->initial_count * ticks_per_count(lapic);
-        timer->expiry = apic_port_tsc() + current_count * ticks_per_count(lapic);
-        timer->armed = current_count != 0;
+        timer->expiry = apic_port_tsc() + left.count * ticks_per_count(lapic) - left.fraction;
+        timer->armed = left.count != 0;
     }
 }
 

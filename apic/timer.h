@@ -40,6 +40,16 @@ void timer_write_initial_count(struct lapic *lapic, uint32_t value);
 void timer_write_divide(struct lapic *lapic, uint32_t value);
 uint32_t timer_read_current_count(const struct lapic *lapic);
 
+/*
+ * The current count is rounded up: fraction TSC ticks of its first unit are over. It is less than
+ * timer_unit, the TSC ticks that one count takes with that divide configuration.
+ */
+struct timer_count {
+    uint32_t count, fraction;
+};
+struct timer_count timer_read_exact_count(const struct lapic *lapic);
+uint32_t timer_unit(const struct lapic *lapic, uint32_t divide);
+
 /* IA32_TSC_DEADLINE: ignored and 0 outside TSC-deadline mode. */
 void timer_write_deadline(struct lapic *lapic, uint64_t value);
 uint64_t timer_read_deadline(struct lapic *lapic);
@@ -48,8 +58,8 @@ uint64_t timer_read_deadline(struct lapic *lapic);
 void timer_settle_count(struct lapic *lapic);
 
 /*
- * Restoring: LVT, initial count and divide are in the page; current_count is what was left. A
- * deadline is armed but does not fire here even when it has passed.
+ * Restoring: LVT, initial count and divide are in the page; left is the exact count. A deadline is
+ * armed but does not fire here even when it has passed.
  */
-void timer_restore(struct lapic *lapic, uint32_t current_count);
+void timer_restore(struct lapic *lapic, struct timer_count left);
 void timer_restore_deadline(struct lapic *lapic, uint64_t deadline);

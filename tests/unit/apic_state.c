@@ -6,6 +6,7 @@
 /* links: tests/unit/lib/apic_port_model.c */
 #include "tests/unit/lib/apic_test.h"
 
+#include "apic/extint.h"
 #include "apic/map.h"
 #include "apic/state.h"
 
@@ -373,6 +374,113 @@ static void test_deadline_without_its_mode_stays_off(void **unused)
 
 /* --- Refused states ----------------------------------------------------------------------------- */
 
+/* --- What is on its way when a local APIC is saved ---------------------------------------------- */
+
+/* The owner has been asked to raise LVT error, and has not yet done so. */
+static void test_error_interrupt_on_its_way(void **unused)
+{
+    (void)unused;
+    start_software(1);
+    mmio_set(0, APIC_LVT_ERROR, 0xE1);
+    struct apic_message message = { .vector = 5, .assert_level = true };
+    lapic_accept(lapic_of(0), &message);
+    struct lapic_state state = state_of(0);
+    lapic_reset(lapic_of(0), false);
+    set_ok(0, &state);
+    assert_int_equal(model_enter(0), 0xE1);
+}
+
+/* What has no register, restored before the registers and after them. */
+static void test_pending(void **unused)
+{
+    (void)unused;
+    for (unsigned first = 0; first < 2; first++) {
+        start_software(1);
+        apic_vm_set_extint_source(&model.vm, APIC_EXTINT_LIVE);
+        struct lapic *lapic = lapic_of(0);
+        struct apic_message illegal = { .vector = 5, .assert_level = true };
+        struct apic_message extint = { .delivery_mode = APIC_DELIVERY_EXTINT };
+        struct apic_message sipi = { .delivery_mode = APIC_DELIVERY_SIPI,
+                                     .vector = 0x9A,
+                                     .source = lapic };
+        lapic_accept(lapic, &illegal);
+        lapic_accept(lapic, &extint);
+        lapic_accept(lapic, &sipi);
+        struct lapic_state state = state_of(0);
+        struct lapic_pending pending = lapic_get_pending(lapic);
+        assert_true(pending.extint);
+        lapic_reset(lapic, false);
+        if (first == 0) {
+            lapic_restore_pending(lapic, &pending);
+        }
+        set_ok(0, &state);
+        if (first != 0) {
+            lapic_restore_pending(lapic, &pending);
+        }
+        assert_true(lapic->extint & LAPIC_EXTINT_MESSAGE);
+        assert_int_equal(lapic_take_events(lapic, true).sipi, 0x9A);
+        mmio_set(0, APIC_ESR, 0);
+        assert_int_equal(mmio_get(0, APIC_ESR), APIC_ESR_RECEIVE_ILLEGAL_VECTOR);
+        pending.extint = false;
+        lapic_restore_pending(lapic, &pending);
+        assert_false(lapic->extint & LAPIC_EXTINT_MESSAGE);
+    }
+}
+
+/* An interrupt at LINT0 likewise. */
+static void test_lint0_interrupt_on_its_way(void **unused)
+{
+    (void)unused;
+    start_software(1);
+    mmio_set(0, APIC_LVT_LINT0, 0x71);
+    lapic_set_lint0(lapic_of(0), true);
+    struct lapic_state state = state_of(0);
+    lapic_reset(lapic_of(0), false);
+    set_ok(0, &state);
+    assert_int_equal(model_enter(0), 0x71);
+}
+
+/* An EOI that made no exit, as in test_missed_eoi_is_made_up_for (apic_virtual.c). */
+static void test_missed_eoi_is_made_up_for_before(void **unused)
+{
+    (void)unused;
+    start_apicv(1);
+    struct model_vcpu *vcpu = &model.vcpu[0];
+    ioapic_mmio_write(&model.vm, 0, 0x10 + 2 * 9 + 1);
+    ioapic_mmio_write(&model.vm, 0x10, 0);
+    ioapic_mmio_write(&model.vm, 0, 0x10 + 2 * 9);
+    ioapic_mmio_write(&model.vm, 0x10, 0x8059);
+    ioapic_set_line(&model.vm, 9, true);
+    vcpu->pi.control &= ~1ULL;
+    memset((void *)vcpu->pi.pir, 0, sizeof(vcpu->pi.pir));
+    ioapic_set_line(&model.vm, 9, false);
+    assert_true(model.vm.ioapic.redirection[9] & 1 << 14);
+    struct lapic_state state = state_of(0);
+    lapic_reset(lapic_of(0), false);
+    set_ok(0, &state);
+    model_enter(0);
+    assert_false(model.vm.ioapic.redirection[9] & 1 << 14);
+}
+
+/* However often it is saved, a count-down ends when it would have. */
+static void test_part_of_a_count(void **unused)
+{
+    (void)unused;
+    start_software(1);
+    model.vm.tsc_per_timer_tick = 3;
+    mmio_set(0, APIC_LVT_TIMER, 0xEC);
+    mmio_set(0, APIC_DIVIDE, 0xA); /* by 128 */
+    mmio_set(0, APIC_INITIAL_COUNT, 1000);
+    uint64_t due = lapic_timer_deadline(lapic_of(0));
+    for (unsigned i = 0; i < 100; i++) {
+        model.tsc += 1001;
+        struct lapic_state state = state_of(0);
+        lapic_reset(lapic_of(0), false);
+        set_ok(0, &state);
+        assert_int_equal(lapic_timer_deadline(lapic_of(0)), due);
+    }
+}
+
 static void test_malformed_states(void **unused)
 {
     (void)unused;
@@ -446,6 +554,11 @@ int main(void)
         cmocka_unit_test(test_bad_base_is_refused),
         cmocka_unit_test(test_regression_34_expired_deadline_is_not_lost),
         cmocka_unit_test(test_deadline_without_its_mode_stays_off),
+        cmocka_unit_test(test_error_interrupt_on_its_way),
+        cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_lint0_interrupt_on_its_way),
+        cmocka_unit_test(test_missed_eoi_is_made_up_for_before),
+        cmocka_unit_test(test_part_of_a_count),
         cmocka_unit_test(test_malformed_states),
         cmocka_unit_test(test_cmci_must_not_be_there_without_the_feature),
         cmocka_unit_test(test_software_disabled_state_is_masked),

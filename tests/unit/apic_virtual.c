@@ -410,6 +410,22 @@ static void test_missed_eoi_is_made_up_for(void **state)
     assert_int_equal(model_evaluate(0), 0x59);
 }
 
+/* APICv ends before the bitmap is computed: there is none any more, but the EOI was missed all the same. */
+static void test_missed_eoi_before_apicv_ends(void **state)
+{
+    (void)state;
+    start_apicv(1);
+    struct model_vcpu *vcpu = &model.vcpu[0];
+    route(9, LEVEL_TO(0, 0x59));
+    ioapic_set_line(&model.vm, 9, true);
+    vcpu->pi.control &= ~1ULL;
+    memset((void *)vcpu->pi.pir, 0, sizeof(vcpu->pi.pir));
+    ioapic_set_line(&model.vm, 9, false);
+    apicv_set_inhibit(&model.vm, APICV_INHIBIT_MONITOR, true);
+    assert_int_equal(model_enter(0), -1);
+    assert_false(remote_irr(9));
+}
+
 static void test_missed_eoi_with_broadcast_suppressed(void **state)
 {
     (void)state;
@@ -462,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_level_vector_while_inactive),
         cmocka_unit_test(test_masked_route_exits_only_where_it_is_outstanding),
         cmocka_unit_test(test_missed_eoi_is_made_up_for),
+        cmocka_unit_test(test_missed_eoi_before_apicv_ends),
         cmocka_unit_test(test_missed_eoi_with_broadcast_suppressed),
         cmocka_unit_test(test_edge_after_level_clears_the_note),
     };

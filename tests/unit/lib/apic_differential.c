@@ -267,6 +267,7 @@ struct saved {
     struct lapic_state state;
     uint64_t base, deadline;
     int64_t tsc_offset;
+    struct lapic_pending pending;
 };
 
 static void restore_piece(struct lapic *lapic, const struct saved *saved, unsigned piece)
@@ -282,16 +283,19 @@ static void restore_piece(struct lapic *lapic, const struct saved *saved, unsign
     case 2:
         lapic_restore_tsc_offset(lapic, saved->tsc_offset);
         break;
-    default:
+    case 3:
         lapic_restore_deadline(lapic, saved->deadline);
+        break;
+    default:
+        lapic_restore_pending(lapic, &saved->pending);
         break;
     }
 }
 
 static void restore_all(struct lapic *lapic, const struct saved *saved, unsigned order)
 {
-    bool done[4] = { false };
-    for (unsigned left = 4; left > 0; left--) {
+    bool done[5] = { false };
+    for (unsigned left = 5; left > 0; left--) {
         unsigned skip = order % left;
         unsigned piece = 0;
         order /= left;
@@ -303,29 +307,23 @@ static void restore_all(struct lapic *lapic, const struct saved *saved, unsigned
     }
 }
 
-/*
- * Save, wipe, restore: the guest must not notice. Errors not yet in ESR are no part of the state,
- * nor is the fraction of a timer count.
- */
+/* Save, wipe, restore: the guest must not notice. */
 static void save_and_restore(unsigned cpu)
 {
     struct model_vcpu *vcpu = &model.vcpu[cpu];
     struct lapic *lapic = &vcpu->lapic;
     struct saved saved = { .base = lapic_read_base(lapic), .tsc_offset = lapic->tsc_offset };
-    uint32_t events = lapic->events;
     uint8_t order = next8();
     const char *reason;
 
     same((uint64_t)lapic_get_state(lapic, &saved.state, &reason), RIVET_OK, "save", 0);
     saved.deadline = lapic_get_deadline(lapic);
+    saved.pending = lapic_get_pending(lapic);
     vcpu->in_guest = false;
     lapic_reset(lapic, false);
     lapic->tsc_offset = 0;
     restore_all(lapic, &saved, order);
-    lapic->events = events;
     lapic_timer_poll(lapic, model.tsc);
-    ref.lapic[cpu].errors = 0;
-    ref.lapic[cpu].phase = 0;
 }
 
 static void toggle_interrupts(unsigned cpu)
