@@ -3,6 +3,8 @@
  * When an interrupt is delivered: RFLAGS.IF, the shadows of STI and MOV SS, HLT, string instructions,
  * and what the handler sees in IRR, ISR and TMR (SDM volume 3, "Masking Maskable Hardware Interrupts",
  * "Masking Exceptions and Interrupts When Switching Stacks"; volume 2, STI, HLT).
+ *
+ * guest: protected='test=x2apic'
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

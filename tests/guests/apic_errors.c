@@ -2,6 +2,8 @@
 /*
  * What the local APIC calls an error, and how it tells (SDM volume 3, "Error Handling", "Valid
  * Interrupt Vectors", "Spurious Interrupt").
+ *
+ * guest: protected='test=x2apic'
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

@@ -2,6 +2,8 @@
 /*
  * Interrupts that a CPU sends to itself: routes, destinations, priorities, order (SDM volume 3,
  * "Issuing Interprocessor Interrupts", "Handling Interrupts", "Task Priority in IA-32e Mode").
+ *
+ * guest: protected='test=x2apic'
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

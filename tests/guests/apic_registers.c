@@ -3,6 +3,8 @@
  * The registers of the local APIC in both modes: what can be read and written, and which bits (SDM
  * volume 3, "Local APIC Register Address Map", "x2APIC Register Address Space", "Reserved Bit
  * Checking", "Local APIC State After It Has Been Software Disabled").
+ *
+ * guest: protected='test=version,x2apic,x2apic-software-disable'
  */
 #include "arch/cpuid.h"
 #include "tests/guests/lib/apic.h"
@@ -206,7 +208,6 @@ static void test_x2apic(void)
     test_x2apic_reserved();
     report_common_bits("x2APIC");
     guest_take_interrupts();
-    apic_reset_to_xapic();
 }
 
 /* "Local APIC State After It Has Been Software Disabled". */
@@ -242,11 +243,17 @@ static void report_software_disabled(const char *mode)
 
 static void test_software_disable(void)
 {
+    if (apic_is_x2apic()) {
+        apic_reset_to_xapic();
+    }
     report_software_disabled("xAPIC");
+}
+
+static void test_x2apic_software_disable(void)
+{
     if (apic_has_x2apic()) {
         apic_enter_x2apic();
         report_software_disabled("x2APIC");
-        apic_reset_to_xapic();
     }
 }
 
@@ -257,6 +264,7 @@ void guest_main(void)
         { "xapic", test_xapic },
         { "x2apic", test_x2apic },
         { "software-disable", test_software_disable },
+        { "x2apic-software-disable", test_x2apic_software_disable },
     };
     guest_run_tests(tests, ARRAY_SIZE(tests));
 }

@@ -4,7 +4,7 @@
  * has a periodic timer. None is lost: whoever sends waits for the answer, and the waiting would not end
  * (SDM volume 3, "Interrupt Acceptance for Fixed Interrupts").
  *
- * guest: cpus=4
+ * guest: cpus=4 protected
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

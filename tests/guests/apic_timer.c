@@ -2,6 +2,8 @@
 /*
  * The local APIC timer in its three modes (SDM volume 3, "APIC Timer", "TSC-Deadline Mode"), in xAPIC
  * and in x2APIC mode.
+ *
+ * guest: protected='test=x2apic'
  */
 #include "arch/cpuid.h"
 #include "tests/guests/lib/apic.h"

@@ -4,7 +4,7 @@
  * Protocol", table "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT", "Local
  * APIC State After an INIT Reset").
  *
- * guest: cpus=2
+ * guest: cpus=2 protected='test=init-stops,init-halted,state,msrs,x2apic'
  */
 #include "arch/cpuid.h"
 #include "tests/guests/lib/apic.h"
@@ -307,6 +307,10 @@ static void test_apic(void)
 {
     cpu_run(OTHER, change_apic, NULL);
     report_apic_after_init("xAPIC", false);
+}
+
+static void test_x2apic(void)
+{
     if (!apic_has_x2apic()) {
         report_skip("no x2APIC mode");
         return;
@@ -323,6 +327,7 @@ void guest_main(void)
         { "state", test_state },
         { "msrs", test_msrs },
         { "apic", test_apic },
+        { "x2apic", test_x2apic },
     };
     apic_enable(VECTOR_SPURIOUS);
     if (cpu_start_all() < 2) {

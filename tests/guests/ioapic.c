@@ -3,6 +3,8 @@
  * The I/O APIC (Intel 82093AA datasheet; ICH manuals for the EOI register), with the transmitter
  * interrupt of COM1 on pin 4 as the source: asserted while IER bit 1 is set, the transmitter is empty
  * and IIR was not read. Nothing is printed while it is in use.
+ *
+ * guest: protected='test=registers,edge,edge-masked,level,level-falls,route-changes'
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

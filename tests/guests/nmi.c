@@ -3,6 +3,8 @@
  * Non-maskable interrupts: blocking until IRET, the one that is latched, their rank among other events
  * (SDM volume 3, "Nonmaskable Interrupt (NMI)", "Handling Multiple NMIs", "Priority Among Concurrent
  * Events").
+ *
+ * guest: protected='test=x2apic'
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

@@ -3,6 +3,8 @@
  * What a guest does all day: interrupts with EOI, writes of TPR, timer ticks in HLT, N times each. For
  * the exit figures: `phase=NAME` runs one of them, `phase=none` nothing; under Rivet the difference
  * between their exit statistics is what the phase costs. `mode=xapic` stays in xAPIC mode.
+ *
+ * guest: protected
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"

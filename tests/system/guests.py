@@ -4,7 +4,8 @@
 A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), rivet-only (it needs what only Rivet has: the
 runs under Rivet must say the same), cpus=N, mem=MiB, model=CPU, timeout=S, cmdline='WORDS', long (only
-in `make test-long`), elsewhere (no row here: other rows use it).
+in `make test-long`), elsewhere (no row here: other rows use it), protected (also as a protected VM, which
+must say what it says bare) or protected='WORDS' (with this command line then).
 Under Rivet a guest of several CPUs also runs on one CPU and on two, where its vCPUs take turns.
 """
 import difflib
@@ -66,10 +67,31 @@ def guest_row(source, given, shared=0):
     return Row("long" if "long" in given else GROUP, name, body)
 
 
+def protected_row(source, given):
+    """One guest as a protected VM; with several vCPUs also on one CPU."""
+    line = given.get("cmdline", "") if given["protected"] == "protected" else given["protected"]
+    vcpus, memory = given.get("cpus", "1"), int(given.get("mem", 64))
+    timeout = int(given.get("timeout", 60))
+
+    def body(run):
+        elf = run.build / "guests" / f"{source.stem}.elf"
+        status, said = run.boot("--cpus", vcpus, "--mem", memory, "--bare", elf, "--cmdline", line,
+                                timeout=timeout)
+        expect(status, said, must=[SUMMARY])
+        module = f"{elf} kernel vm=guest testdev protected mem={memory}M vcpus={vcpus} -- {line}"
+        for cpus in sorted({vcpus, "1"}):
+            status, guest = run.boot("--cpus", cpus, "--mem", memory + 128, "--module", module,
+                                     timeout=timeout)
+            compare("protected", said, guest)
+            expect(status, guest, must=[SUMMARY, r"^rivet: +interrupts: 0 injected"])
+    return Row(GROUP, f"guest: {source.stem}, protected", body)
+
+
 def rows_of(source, given):
     """The rows of one guest."""
+    protected = [protected_row(source, given)] if "protected" in given else []
     fewer = [cpus for cpus in (1, 2) if cpus < int(given.get("cpus", 1)) and "bare-only" not in given]
-    return [guest_row(source, given, shared) for shared in [0, *fewer]]
+    return [guest_row(source, given, shared) for shared in [0, *fewer]] + protected
 
 
 def rows():

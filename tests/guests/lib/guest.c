@@ -173,7 +173,18 @@ uint64_t guest_option_number(const char *key, uint64_t fallback)
 bool guest_wants(const char *test)
 {
     const char *wanted = guest_option("test");
-    return wanted == NULL || strcmp(wanted, test) == 0;
+    size_t length = strlen(test);
+
+    while (wanted != NULL && *wanted != '\0') {
+        if (strncmp(wanted, test, length) == 0 &&
+            (wanted[length] == '\0' || wanted[length] == ',')) {
+            return true;
+        }
+        for (; *wanted != '\0' && *wanted != ','; wanted++) {
+        }
+        wanted += *wanted == ',';
+    }
+    return wanted == NULL;
 }
 
 void guest_run_tests(const struct guest_test *tests, size_t total)

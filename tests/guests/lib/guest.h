@@ -46,7 +46,7 @@ _Noreturn void guest_end(void);
 const char *guest_option(const char *key);
 uint64_t guest_option_number(const char *key, uint64_t fallback);
 
-/* Whether `test=NAME` asks for this test: true also when no test= is given. */
+/* Whether `test=NAME,NAME...` asks for this test: true also when no test= is given. */
 bool guest_wants(const char *test);
 
 /* The tests of a guest in their order: prints the name of each that test= asks for, and runs it. */
