@@ -134,6 +134,7 @@ static void test_map_skips_missing_vcpus(void **state)
     struct apic_message all = { .destination = 0xFF };
     model_start(&model_all_features, 3);
     model.vm.lapics[1] = NULL;
+    apic_vm_set_extint_source(&model.vm, APIC_EXTINT_LIVE);
     apic_vm_ids_changed(&model.vm);
     apic_vm_routes_changed(&model.vm);
     apic_vm_extint_changed(&model.vm);
@@ -457,6 +458,8 @@ static void test_msi(void **state)
     assert_int_equal(apic_vm_deliver_msi(&model.vm, 0x1FEE02000, 0x0041), 0);
     assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEEFF000, 0x0042), 3);
     assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEEFF000, 0x0142), 1);
+    /* Physical mode: no redirection, whatever the hint. */
+    assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEEFF008, 0x0046), 3);
     /* Level: asserted counts, de-asserted does not. */
     assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEE01000, 0xC050), 1);
     assert_int_equal(mmio_get(1, APIC_TMR + 0x20), 1 << 16);

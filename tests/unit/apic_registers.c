@@ -143,6 +143,84 @@ static void test_apic_write_exit_masks(void **state)
     assert_int_equal(mmio_get(0, APIC_VERSION), version);
 }
 
+/* --- The two ways of a write: by its instruction, and by APIC-write exit ------------------------ */
+
+/* "APIC-Write Emulation": the registers that APIC-register virtualization hands over in this way. */
+static const uint16_t written_by_hardware[] = {
+    APIC_ID,        APIC_EOI,       APIC_LDR,       APIC_DFR,           APIC_SVR,
+    APIC_ESR,       APIC_ICR,       APIC_LVT_TIMER, APIC_LVT_THERMAL,   APIC_LVT_PMI,
+    APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR, APIC_INITIAL_COUNT, APIC_DIVIDE,
+};
+
+/* Two vCPUs with something in every register, an interrupt in service and an error not yet in ESR. */
+static void make_busy(void)
+{
+    start_software(2);
+    mmio_set(0, APIC_LDR, 0x01000000);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    mmio_set(0, APIC_LVT_LINT1, 0x2400);
+    mmio_set(0, APIC_LVT_TIMER, 0x20045);
+    mmio_set(0, APIC_LVT_ERROR, 0x46);
+    mmio_set(0, APIC_DIVIDE, 0x3);
+    mmio_set(0, APIC_INITIAL_COUNT, 0x12345678);
+    lapic_set_lint0(lapic_of(0), true);
+    mmio_set(0, APIC_ICR2, 0x01000000);
+    mmio_set(0, APIC_ICR, 0x40E1);
+    model_enter(0);
+    model_enter(1);
+    mmio_get(0, 0x040);
+    model.tsc += 1000;
+}
+
+struct snapshot {
+    uint32_t registers[2][0x40];
+    uint32_t errors[2], events[2], accepted;
+    uint8_t page[0x400];
+};
+
+static void take_snapshot(struct snapshot *snapshot)
+{
+    memset(snapshot, 0, sizeof(*snapshot));
+    for (unsigned i = 0; i < 2; i++) {
+        snapshot->errors[i] = lapic_of(i)->esr_pending;
+        snapshot->events[i] = lapic_of(i)->events | model.vcpu[i].nmis << 24;
+        model_enter(i);
+        for (uint32_t offset = 0; offset < 0x400; offset += 16) {
+            snapshot->registers[i][offset / 16] = mmio_get(i, offset);
+        }
+    }
+    snapshot->accepted = lapic_of(0)->lint0_accepted;
+    memcpy(snapshot->page, model.vcpu[0].page, sizeof(snapshot->page));
+}
+
+static void check_write(uint32_t offset, unsigned size, uint32_t value)
+{
+    static struct snapshot by_instruction, by_exit;
+    make_busy();
+    lapic_mmio_write(lapic_of(0), offset, size, value);
+    take_snapshot(&by_instruction);
+    make_busy();
+    memcpy(&model.vcpu[0].page[offset], &value, size);
+    lapic_apic_write(lapic_of(0), offset);
+    take_snapshot(&by_exit);
+    assert_memory_equal(&by_instruction, &by_exit, sizeof(by_exit));
+}
+
+static void test_both_ways_of_a_write_are_the_same(void **state)
+{
+    (void)state;
+    static const uint32_t values[] = { 0, 0xFFFFFFFF, 0x5A5A5A5A, 0x00000100, 0x00014631 };
+    for (unsigned i = 0; i < sizeof(written_by_hardware) / sizeof(written_by_hardware[0]); i++) {
+        for (unsigned size = 1; size <= 4; size *= 2) {
+            for (uint32_t byte = 0; byte + size <= 4; byte++) {
+                for (unsigned j = 0; j < sizeof(values) / sizeof(values[0]); j++) {
+                    check_write(written_by_hardware[i] + byte, size, values[j]);
+                }
+            }
+        }
+    }
+}
+
 static void test_dfr_keeps_its_ones(void **state)
 {
     (void)state;
@@ -519,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_no_cmci_without_the_feature),
         cmocka_unit_test(test_xapic_write_masks),
         cmocka_unit_test(test_apic_write_exit_masks),
+        cmocka_unit_test(test_both_ways_of_a_write_are_the_same),
         cmocka_unit_test(test_dfr_keeps_its_ones),
         cmocka_unit_test(test_accesses_of_other_sizes),
         cmocka_unit_test(test_x2apic_registers_exist),

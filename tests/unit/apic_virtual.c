@@ -51,6 +51,19 @@ static void test_load_block_put(void **state)
     assert_true(lapic->pi->control == 0x0000000100F20001);
 }
 
+/* An error whose interrupt is not raised yet ends HLT as that will. */
+static void test_no_block_with_an_error_interrupt_to_come(void **state)
+{
+    (void)state;
+    start_apicv(1);
+    mmio_set(0, APIC_LVT_ERROR, 0xFE);
+    model_enter(0);
+    model.vcpu[0].in_guest = false;
+    mmio_get(0, 0x040);
+    assert_false(lapic_block(lapic_of(0), 0xF3));
+    assert_int_equal(lapic_has_interrupt(lapic_of(0)), 0xFE);
+}
+
 /* --- Delivery without exits ------------------------------------------------------------------- */
 
 static void test_posted_to_a_running_vcpu(void **state)
@@ -295,6 +308,22 @@ static void test_bitmap_follows_routes(void **state)
     assert_false(eoi_exits(0, 0x5A));
 }
 
+/* The same route names other vCPUs when an LDR changes. */
+static void test_bitmap_follows_logical_ids(void **state)
+{
+    (void)state;
+    start_apicv(2);
+    route(9, 0x0200000000008859);
+    model_enter(1);
+    assert_false(eoi_exits(1, 0x59));
+    mmio_set(1, APIC_LDR, 0x02000000);
+    model_enter(1);
+    assert_true(eoi_exits(1, 0x59));
+    mmio_set(1, APIC_LDR, 0x01000000);
+    model_enter(1);
+    assert_false(eoi_exits(1, 0x59));
+}
+
 static void test_level_interrupt_end_to_end(void **state)
 {
     (void)state;
@@ -460,6 +489,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_post_and_take),
         cmocka_unit_test(test_load_block_put),
+        cmocka_unit_test(test_no_block_with_an_error_interrupt_to_come),
         cmocka_unit_test(test_posted_to_a_running_vcpu),
         cmocka_unit_test(test_posted_in_root_mode_sets_rvi_at_entry),
         cmocka_unit_test(test_entry_with_nothing_new_writes_nothing),
@@ -472,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_threshold_is_fresh_after_a_switch),
         cmocka_unit_test(test_software_eoi_while_active_updates_svi),
         cmocka_unit_test(test_bitmap_follows_routes),
+        cmocka_unit_test(test_bitmap_follows_logical_ids),
         cmocka_unit_test(test_level_interrupt_end_to_end),
         cmocka_unit_test(test_old_route_keeps_its_exit_until_eoi),
         cmocka_unit_test(test_unknown_level_vector_kicks),
