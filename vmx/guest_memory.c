@@ -54,10 +54,30 @@ unsigned guest_cpl(void)
     return (unsigned)field_get(SEGMENT_DPL, vmread(VMCS_GUEST_SS_ACCESS_RIGHTS));
 }
 
+/*
+ * Host address of size bytes of the VM's memory that do not cross a page, or NULL. A guest's tables, code and
+ * data often share a large page of EPT: then one look-up serves all of them.
+ */
+static uint8_t *memory(struct guest_mmu *mmu, uint64_t gpa, unsigned size)
+{
+    uint64_t offset = gpa - mmu->piece_gpa;
+    if (offset < mmu->piece_size && mmu->piece_size - offset >= size) {
+        return mmu->piece + offset;
+    }
+    uint64_t hpa, left;
+    unsigned rights;
+    if (ept_lookup(&mmu->vcpu->vm->ept, gpa, &hpa, &rights, &left) != RIVET_OK) {
+        return NULL;
+    }
+    mmu->piece_gpa = gpa;
+    mmu->piece_size = left;
+    mmu->piece = (uint8_t *)(uintptr_t)hpa;
+    return mmu->piece;
+}
+
 static void *paging_entry(void *context, uint64_t gpa, unsigned size)
 {
-    struct vcpu *vcpu = context;
-    return vm_memory(vcpu->vm, gpa, size);
+    return memory(context, gpa, size);
 }
 
 static void read_pdptes(struct paging *paging)
@@ -68,7 +88,7 @@ static void read_pdptes(struct paging *paging)
     paging->pdpte[3] = vmread(VMCS_GUEST_PDPTE3);
 }
 
-void guest_paging(struct vcpu *vcpu, struct paging *paging)
+static void read_paging(struct paging *paging, struct guest_mmu *mmu)
 {
     *paging = (struct paging){
         .cr0 = cr0_read(),
@@ -80,7 +100,7 @@ void guest_paging(struct vcpu *vcpu, struct paging *paging)
         .physical_bits = cpuid_physical_address_bits(),
         .pages_1g = cpuid_offers_1g_pages(),
         .entry = paging_entry,
-        .context = vcpu,
+        .context = mmu,
     };
     if ((paging->cr0 & CR0_PG) && (paging->cr4 & CR4_PAE) && !(paging->efer & EFER_LMA)) {
         read_pdptes(paging);
@@ -90,27 +110,35 @@ void guest_paging(struct vcpu *vcpu, struct paging *paging)
     }
 }
 
+void guest_mmu_load(struct guest_mmu *mmu, struct vcpu *vcpu)
+{
+    mmu->vcpu = vcpu;
+    read_paging(&mmu->paging, mmu);
+    mmu->code_64 = in_64_bit_mode();
+    mmu->piece_size = 0;
+}
+
 static int segment_fault(unsigned segment, struct fault *fault)
 {
     *fault = (struct fault){ .vector = segment == SEGMENT_SS ? EXCEPTION_SS : EXCEPTION_GP };
     return ERR_GP;
 }
 
-static bool is_canonical(uint64_t linear)
+static bool is_canonical(const struct guest_mmu *mmu, uint64_t linear)
 {
-    unsigned unused = vmread(VMCS_GUEST_CR4) & CR4_LA57 ? 64 - 57 : 64 - 48;
+    unsigned unused = mmu->paging.cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;
     return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
 }
 
-static int linear_64(unsigned segment, uint64_t offset, unsigned size, uint64_t *linear,
-                     struct fault *fault)
+static int linear_64(const struct guest_mmu *mmu, unsigned segment, uint64_t offset, unsigned size,
+                     uint64_t *linear, struct fault *fault)
 {
     uint64_t base = 0;
     if (segment == SEGMENT_FS || segment == SEGMENT_GS) {
         base = vmread(vmcs_segment(VMCS_GUEST_ES_BASE, segment));
     }
     *linear = base + offset;
-    if (!is_canonical(*linear) || !is_canonical(*linear + size - 1)) {
+    if (!is_canonical(mmu, *linear) || !is_canonical(mmu, *linear + size - 1)) {
         return segment_fault(segment, fault);
     }
     return 0;
@@ -137,22 +165,21 @@ static bool limit_forbids(uint64_t rights, uint32_t limit, uint64_t first, uint6
 }
 
 /* Real mode and virtual-8086 mode know limits but no types. */
-static bool types_apply(void)
+static bool types_apply(const struct guest_mmu *mmu)
 {
-    return (cr0_read() & CR0_PE) && !(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_VM);
+    return (mmu->paging.cr0 & CR0_PE) && !(mmu->paging.rflags & RFLAGS_VM);
 }
 
-int guest_linear(struct vcpu *vcpu, unsigned segment, uint64_t offset, unsigned size,
+int guest_linear(const struct guest_mmu *mmu, unsigned segment, uint64_t offset, unsigned size,
                  unsigned access, uint64_t *linear, struct fault *fault)
 {
-    (void)vcpu;
-    if (in_64_bit_mode()) {
-        return linear_64(segment, offset, size, linear, fault);
+    if (mmu->code_64) {
+        return linear_64(mmu, segment, offset, size, linear, fault);
     }
     uint64_t rights = vmread(vmcs_segment(VMCS_GUEST_ES_ACCESS_RIGHTS, segment));
     uint32_t limit = (uint32_t)vmread(vmcs_segment(VMCS_GUEST_ES_LIMIT, segment));
 
-    if ((rights & SEGMENT_UNUSABLE) || (types_apply() && type_forbids(rights, access)) ||
+    if ((rights & SEGMENT_UNUSABLE) || (types_apply(mmu) && type_forbids(rights, access)) ||
         limit_forbids(rights, limit, offset, offset + size - 1)) {
         return segment_fault(segment, fault);
     }
@@ -160,31 +187,29 @@ int guest_linear(struct vcpu *vcpu, unsigned segment, uint64_t offset, unsigned 
     return 0;
 }
 
-int guest_translate(struct vcpu *vcpu, uint64_t linear, unsigned size, unsigned access,
+int guest_translate(struct guest_mmu *mmu, uint64_t linear, unsigned size, unsigned access,
                     struct guest_span *span, struct fault *fault)
 {
-    struct paging paging;
     unsigned first = (unsigned)(PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
 
-    guest_paging(vcpu, &paging);
     span->size[0] = size < first ? size : first;
     span->size[1] = size - span->size[0];
-    int error = paging_translate(&paging, linear, access, &span->gpa[0], fault);
+    int error = paging_translate(&mmu->paging, linear, access, &span->gpa[0], fault);
     if (!error && span->size[1]) {
         uint64_t next = linear + first;
-        if (!in_64_bit_mode()) {
+        if (!mmu->code_64) {
             next &= 0xFFFFFFFFU;
         }
-        error = paging_translate(&paging, next, access, &span->gpa[1], fault);
+        error = paging_translate(&mmu->paging, next, access, &span->gpa[1], fault);
     }
     return error;
 }
 
 /* Host addresses of both parts; ERR_NOT_FOUND when one is not RAM. */
-static int span_memory(struct vcpu *vcpu, const struct guest_span *span, uint8_t *part[2])
+static int span_memory(struct guest_mmu *mmu, const struct guest_span *span, uint8_t *part[2])
 {
     for (unsigned i = 0; i < 2; i++) {
-        part[i] = span->size[i] ? vm_memory(vcpu->vm, span->gpa[i], span->size[i]) : NULL;
+        part[i] = span->size[i] ? memory(mmu, span->gpa[i], span->size[i]) : NULL;
         if (span->size[i] && !part[i]) {
             return ERR_NOT_FOUND;
         }
@@ -192,15 +217,15 @@ static int span_memory(struct vcpu *vcpu, const struct guest_span *span, uint8_t
     return 0;
 }
 
-int guest_read_linear(struct vcpu *vcpu, uint64_t linear, void *to, unsigned size, unsigned access,
-                      struct fault *fault)
+int guest_read_linear(struct guest_mmu *mmu, uint64_t linear, void *to, unsigned size,
+                      unsigned access, struct fault *fault)
 {
     struct guest_span span;
     uint8_t *part[2];
 
-    int error = guest_translate(vcpu, linear, size, access, &span, fault);
+    int error = guest_translate(mmu, linear, size, access, &span, fault);
     if (!error) {
-        error = span_memory(vcpu, &span, part);
+        error = span_memory(mmu, &span, part);
     }
     if (error) {
         return error;
@@ -212,15 +237,15 @@ int guest_read_linear(struct vcpu *vcpu, uint64_t linear, void *to, unsigned siz
     return 0;
 }
 
-int guest_write_linear(struct vcpu *vcpu, uint64_t linear, const void *from, unsigned size,
+int guest_write_linear(struct guest_mmu *mmu, uint64_t linear, const void *from, unsigned size,
                        struct fault *fault)
 {
     struct guest_span span;
     uint8_t *part[2];
 
-    int error = guest_translate(vcpu, linear, size, ACCESS_WRITE, &span, fault);
+    int error = guest_translate(mmu, linear, size, ACCESS_WRITE, &span, fault);
     if (!error) {
-        error = span_memory(vcpu, &span, part);
+        error = span_memory(mmu, &span, part);
     }
     if (error) {
         return error;

@@ -25,18 +25,19 @@
 
 enum { LEVELS_MAX = 5 };
 
-/* One walk: the entries passed, top first, and the rights that all of them grant. */
+/* One walk: the entries passed, top first. */
 struct walk {
     const struct paging *paging;
     uint64_t linear;
     unsigned access;
     unsigned entry_size; /* 4 or 8 */
+    uint64_t reserved;   /* bits that must be 0 in each entry of 8 bytes */
     unsigned count;
     void *entry[LEVELS_MAX];
     uint64_t leaf;
     unsigned page_shift;
-    unsigned outside; /* level of the first entry outside RAM, or 0 */
-    bool writable, user, no_execute;
+    unsigned outside;  /* level of the first entry outside RAM, or 0 */
+    uint64_t all, any; /* bits that every entry, that some entry has */
 };
 
 static bool ia32e(const struct paging *paging)
@@ -60,11 +61,18 @@ static int page_fault(const struct walk *walk, uint64_t reason, struct fault *fa
     return ERR_GP;
 }
 
+/* Bits that must be 0 in an entry of 8 bytes of any level. */
+static uint64_t reserved_in_all(const struct paging *paging)
+{
+    uint64_t beyond = ~0ULL << paging->physical_bits;
+    uint64_t reserved = beyond & (ia32e(paging) ? BIT(52) - 1 : BIT(63) - 1);
+    return paging->efer & EFER_NXE_BIT ? reserved : reserved | ENTRY_XD;
+}
+
 /* Bits that must be 0 in an entry; shift is that of the page it maps, or 0 when it names a table. */
 static uint64_t reserved_bits(const struct walk *walk, unsigned level, unsigned shift)
 {
     const struct paging *paging = walk->paging;
-    uint64_t beyond = ~0ULL << paging->physical_bits;
 
     if (walk->entry_size == 4) {
         if (shift != 22) {
@@ -73,10 +81,7 @@ static uint64_t reserved_bits(const struct walk *walk, unsigned level, unsigned 
         unsigned bits = paging->physical_bits < 40 ? paging->physical_bits : 40;
         return (BIT(22) - 1) & ~(BIT(bits - 19) - 1);
     }
-    uint64_t reserved = beyond & (ia32e(paging) ? BIT(52) - 1 : BIT(63) - 1);
-    if (!(paging->efer & EFER_NXE_BIT)) {
-        reserved |= ENTRY_XD;
-    }
+    uint64_t reserved = walk->reserved;
     if (shift > 12) {
         reserved |= (BIT(shift) - 1) & ~(BIT(13) - 1);
     }
@@ -97,11 +102,6 @@ static bool maps_page(const struct walk *walk, unsigned level, uint64_t entry)
     return walk->entry_size == 8 || (walk->paging->cr4 & CR4_PSE);
 }
 
-static unsigned level_shift(const struct walk *walk, unsigned level)
-{
-    return 12 + (level - 1) * (walk->entry_size == 4 ? 10 : 9);
-}
-
 static uint64_t load_entry(const struct walk *walk, void *entry)
 {
     if (!entry) {
@@ -117,13 +117,13 @@ static uint64_t load_entry(const struct walk *walk, void *entry)
 static int walk_tables(struct walk *walk, uint64_t table, unsigned level, struct fault *fault)
 {
     const struct paging *paging = walk->paging;
-    unsigned index_mask = walk->entry_size == 4 ? 1023 : 511;
+    unsigned size = walk->entry_size;
+    unsigned index_bits = size == 4 ? 10 : 9;
+    uint64_t index_mask = BIT(index_bits) - 1;
 
-    for (;; level--) {
-        unsigned shift = level_shift(walk, level);
+    for (unsigned shift = 12 + (level - 1) * index_bits;; level--, shift -= index_bits) {
         uint64_t index = walk->linear >> shift & index_mask;
-        void *pointer =
-            paging->entry(paging->context, table + index * walk->entry_size, walk->entry_size);
+        void *pointer = paging->entry(paging->context, table + index * size, size);
         uint64_t entry = load_entry(walk, pointer);
 
         if (!pointer && !walk->outside) {
@@ -137,9 +137,8 @@ static int walk_tables(struct walk *walk, uint64_t table, unsigned level, struct
             return page_fault(walk, PF_PRESENT | PF_RESERVED, fault);
         }
         walk->entry[walk->count++] = pointer;
-        walk->writable &= !!(entry & ENTRY_RW);
-        walk->user &= !!(entry & ENTRY_US);
-        walk->no_execute |= walk->entry_size == 8 && (entry & ENTRY_XD);
+        walk->all &= entry;
+        walk->any |= entry;
         if (leaf) {
             walk->leaf = entry;
             walk->page_shift = shift;
@@ -149,10 +148,15 @@ static int walk_tables(struct walk *walk, uint64_t table, unsigned level, struct
     }
 }
 
+static bool is_user(const struct walk *walk)
+{
+    return walk->all & ENTRY_US;
+}
+
 static bool key_forbids(const struct walk *walk)
 {
     const struct paging *paging = walk->paging;
-    if (!(paging->cr4 & CR4_PKE) || !ia32e(paging) || !walk->user ||
+    if (!(paging->cr4 & CR4_PKE) || !ia32e(paging) || !is_user(walk) ||
         (walk->access & ACCESS_FETCH)) {
         return false;
     }
@@ -168,20 +172,22 @@ static bool rights_forbid(const struct walk *walk)
     const struct paging *paging = walk->paging;
     bool write = walk->access & ACCESS_WRITE;
     bool fetch = walk->access & ACCESS_FETCH;
+    bool writable = walk->all & ENTRY_RW;
+    bool user = is_user(walk);
 
-    if (fetch && walk->no_execute) {
+    if (fetch && (walk->any & ENTRY_XD)) {
         return true;
     }
     if (paging->cpl == 3) {
-        return !walk->user || (write && !walk->writable);
+        return !user || (write && !writable);
     }
-    if (walk->user && fetch && (paging->cr4 & CR4_SMEP)) {
+    if (user && fetch && (paging->cr4 & CR4_SMEP)) {
         return true;
     }
-    if (walk->user && !fetch && (paging->cr4 & CR4_SMAP) && !(paging->rflags & RFLAGS_AC)) {
+    if (user && !fetch && (paging->cr4 & CR4_SMAP) && !(paging->rflags & RFLAGS_AC)) {
         return true;
     }
-    return write && !walk->writable && (paging->cr0 & CR0_WP);
+    return write && !writable && (paging->cr0 & CR0_WP);
 }
 
 static void set_bits(const struct walk *walk, unsigned i, uint64_t bits)
@@ -199,6 +205,9 @@ static void set_bits(const struct walk *walk, unsigned i, uint64_t bits)
 
 static void set_accessed_and_dirty(const struct walk *walk)
 {
+    if ((walk->all & ENTRY_A) && (!(walk->access & ACCESS_WRITE) || (walk->leaf & ENTRY_D))) {
+        return;
+    }
     for (unsigned i = 0; i < walk->count; i++) {
         bool dirty = i == walk->count - 1 && (walk->access & ACCESS_WRITE);
         set_bits(walk, i, ENTRY_A | (dirty ? ENTRY_D : 0));
@@ -241,8 +250,8 @@ static struct walk new_walk(const struct paging *paging, uint64_t linear, unsign
         .linear = linear,
         .access = access,
         .entry_size = 8,
-        .writable = true,
-        .user = true,
+        .reserved = reserved_in_all(paging),
+        .all = ~0ULL,
     };
 }
 

@@ -160,16 +160,17 @@ static void advance(struct vcpu *vcpu, const struct string_io *io, unsigned reg,
 }
 
 /* Move one element. 0, or ERR_GP and *fault. */
-static int move_element(struct vcpu *vcpu, const struct string_io *io, struct fault *fault)
+static int move_element(struct guest_mmu *mmu, const struct string_io *io, struct fault *fault)
 {
+    struct vcpu *vcpu = mmu->vcpu;
     uint64_t linear;
     struct guest_span span;
     unsigned access = io->in ? ACCESS_WRITE : ACCESS_READ;
     uint64_t offset = vcpu->gpr[io->pointer] & io->address_mask;
-    int error = guest_linear(vcpu, io->segment, offset, io->size, access, &linear, fault);
+    int error = guest_linear(mmu, io->segment, offset, io->size, access, &linear, fault);
     if (error == RIVET_OK) {
         /* That the memory can be written is known before the port is read. */
-        error = guest_translate(vcpu, linear, io->size, access, &span, fault);
+        error = guest_translate(mmu, linear, io->size, access, &span, fault);
     }
     if (error != RIVET_OK) {
         return error;
@@ -195,7 +196,9 @@ static void end_iteration(struct vcpu *vcpu, const struct string_io *io)
 
 static void string(struct vcpu *vcpu, uint64_t qualification)
 {
+    struct guest_mmu mmu;
     struct string_io io;
+    guest_mmu_load(&mmu, vcpu);
     decode_string(&io, qualification);
     bool rep = (qualification & IO_REP) != 0;
     uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
@@ -207,7 +210,7 @@ static void string(struct vcpu *vcpu, uint64_t qualification)
             return;
         }
         struct fault fault;
-        int error = move_element(vcpu, &io, &fault);
+        int error = move_element(&mmu, &io, &fault);
         if (error != RIVET_OK) {
             guest_raise(vcpu, &fault);
             return;

@@ -199,6 +199,7 @@ void mmio_write_span(struct vcpu *vcpu, const struct guest_span *span, uint64_t 
 /* One emulation: what the machine's callbacks need. */
 struct emulation {
     struct vcpu *vcpu;
+    struct guest_mmu mmu;
     struct fault fault;
 };
 
@@ -207,11 +208,11 @@ static int translate(struct emulation *emulation, unsigned segment, uint64_t off
 {
     uint64_t linear;
     int error =
-        guest_linear(emulation->vcpu, segment, offset, size, access, &linear, &emulation->fault);
+        guest_linear(&emulation->mmu, segment, offset, size, access, &linear, &emulation->fault);
     if (error) {
         return error;
     }
-    return guest_translate(emulation->vcpu, linear, size, access, span, &emulation->fault);
+    return guest_translate(&emulation->mmu, linear, size, access, span, &emulation->fault);
 }
 
 static int machine_read(void *context, unsigned segment, uint64_t offset, unsigned size,
@@ -258,12 +259,12 @@ static void kill(struct vcpu *vcpu, uint64_t gpa, const char *why, const uint8_t
 static int fetch(struct emulation *emulation, uint8_t *bytes, unsigned size)
 {
     uint64_t linear;
-    int error = guest_linear(emulation->vcpu, SEGMENT_CS, vmread(VMCS_GUEST_RIP), 1, ACCESS_FETCH,
+    int error = guest_linear(&emulation->mmu, SEGMENT_CS, vmread(VMCS_GUEST_RIP), 1, ACCESS_FETCH,
                              &linear, &emulation->fault);
     if (error) {
         return error;
     }
-    return guest_read_linear(emulation->vcpu, linear, bytes, size, ACCESS_FETCH, &emulation->fault);
+    return guest_read_linear(&emulation->mmu, linear, bytes, size, ACCESS_FETCH, &emulation->fault);
 }
 
 static unsigned bytes_to_page_end(void)
@@ -376,11 +377,13 @@ static void step(struct emulation *emulation, const struct instruction *instruct
 /* Do the access to gpa that exited, by its instruction. */
 static void emulate(struct vcpu *vcpu, uint64_t gpa)
 {
-    struct emulation emulation = { .vcpu = vcpu };
+    struct emulation emulation;
     uint8_t bytes[INSTRUCTION_MAX_LENGTH];
     unsigned count = 0;
     struct instruction instruction;
 
+    emulation.vcpu = vcpu;
+    guest_mmu_load(&emulation.mmu, vcpu);
     int error = fetch_and_decode(&emulation, bytes, &count, &instruction);
     if (error == ERR_GP) {
         guest_raise(vcpu, &emulation.fault);
@@ -425,11 +428,11 @@ static void fetch_from_no_memory(struct vcpu *vcpu, uint64_t gpa)
 static void delivery_from_no_memory(struct vcpu *vcpu, uint64_t gpa, bool walk)
 {
     uint64_t linear = vmread(VMCS_GUEST_LINEAR_ADDRESS);
-    struct paging paging;
+    struct guest_mmu mmu;
     char why[120];
 
-    guest_paging(vcpu, &paging);
-    unsigned level = walk ? paging_level_outside_ram(&paging, linear) : 0;
+    guest_mmu_load(&mmu, vcpu);
+    unsigned level = walk ? paging_level_outside_ram(&mmu.paging, linear) : 0;
     if (level == 0) {
         kill(vcpu, gpa, "event delivery through memory that is not RAM", NULL, 0);
         return;

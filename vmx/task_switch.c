@@ -82,17 +82,17 @@ static int copy_part(struct vcpu *vcpu, const struct paging *paging, uint64_t li
 static int copy(struct vcpu *vcpu, uint32_t linear, void *to, const void *from, unsigned size,
                 unsigned access, struct fault *fault)
 {
-    struct paging paging;
+    struct guest_mmu mmu;
 
-    guest_paging(vcpu, &paging);
-    paging.cpl = 0;
-    paging.rflags &= ~RFLAGS_AC;
+    guest_mmu_load(&mmu, vcpu);
+    mmu.paging.cpl = 0;
+    mmu.paging.rflags &= ~RFLAGS_AC;
     for (unsigned done = 0; done < size;) {
         uint32_t at = linear + done;
         unsigned room = (unsigned)(PAGE_SIZE - (at & (PAGE_SIZE - 1)));
         unsigned part = size - done < room ? size - done : room;
         int error =
-            copy_part(vcpu, &paging, at, to != NULL ? (uint8_t *)to + done : NULL,
+            copy_part(vcpu, &mmu.paging, at, to != NULL ? (uint8_t *)to + done : NULL,
                       from != NULL ? (const uint8_t *)from + done : NULL, part, access, fault);
         if (error) {
             return error;
@@ -399,15 +399,17 @@ static int load_segments(const struct task_switch *to, bool was_v8086, struct fa
 /* The error code of the exception that went through a task gate goes onto the new task's stack. */
 static int push_error_code(const struct task_switch *to, struct fault *fault)
 {
+    struct guest_mmu mmu;
     unsigned size = to->wide ? 4 : 2;
     bool big = (vmread(VMCS_GUEST_SS_ACCESS_RIGHTS) & RIGHTS_BIG) != 0;
     uint64_t mask = big ? 0xFFFFFFFFU : 0xFFFFU;
     uint64_t rsp = vmread(VMCS_GUEST_RSP);
     uint64_t offset = (rsp - size) & mask, linear;
 
-    int error = guest_linear(to->vcpu, SEGMENT_SS, offset, size, ACCESS_WRITE, &linear, fault);
+    guest_mmu_load(&mmu, to->vcpu);
+    int error = guest_linear(&mmu, SEGMENT_SS, offset, size, ACCESS_WRITE, &linear, fault);
     if (!error) {
-        error = guest_write_linear(to->vcpu, linear, &to->error_code, size, fault);
+        error = guest_write_linear(&mmu, linear, &to->error_code, size, fault);
     }
     if (error == ERR_GP) {
         return error;
