@@ -115,6 +115,7 @@ void guest_mmu_load(struct guest_mmu *mmu, struct vcpu *vcpu)
     mmu->vcpu = vcpu;
     read_paging(&mmu->paging, mmu);
     mmu->code_64 = in_64_bit_mode();
+    mmu->piece_gpa = 0;
     mmu->piece_size = 0;
 }
 
