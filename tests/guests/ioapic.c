@@ -4,7 +4,7 @@
  * interrupt of COM1 on pin 4 as the source: asserted while IER bit 1 is set, the transmitter is empty
  * and IIR was not read. Nothing is printed while it is in use.
  *
- * guest: protected='test=registers,edge,edge-masked,level,level-falls,route-changes'
+ * guest: protected='test=registers,edge,edge-masked,level,level-falls,level-again,level-to-edge,route-changes'
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/arrivals.h"
@@ -13,7 +13,13 @@
 enum { VECTOR = 0x51, VECTOR_OTHER = 0x61, VECTOR_SPURIOUS = 0xEF, VECTOR_NMI = 2 };
 enum { COM1 = 0x3F8, UART_IER = 1, UART_IIR = 2, UART_MCR = 4, UART_LSR = 5 };
 enum { IER_THRI = 2, MCR_OUT2 = 8, LSR_TEMT = 0x40, COM1_PIN = 4 };
-enum { IOAPIC_ID = 0, IOAPIC_VERSION = 1, FREE_PIN = 23, VERSION_WITH_EOI = 0x20 };
+enum {
+    IOAPIC_ID = 0,
+    IOAPIC_VERSION = 1,
+    IOAPIC_REDIRECTION = 0x10,
+    FREE_PIN = 23,
+    VERSION_WITH_EOI = 0x20
+};
 enum { RTE_LOWEST_PRIORITY = 0x100, RTE_NMI = 0x400 };
 
 static volatile uint32_t *const select = (volatile uint32_t *)0xFEC00000;
@@ -189,6 +195,91 @@ static void test_level_falls(void)
     report(masked == 0, "level: one that came and went while masked is none");
 }
 
+/* A driver that sees to the device only at the second interrupt. */
+static void handle_second_level(struct interrupt_frame *frame)
+{
+    arrivals_note((uint8_t)frame->vector);
+    if (arrivals(VECTOR) == 2) {
+        line_down();
+    }
+    apic_eoi();
+}
+
+/* In one write: ioapic_write_entry passes through an edge-triggered entry. */
+static void write_low_half(uint32_t low)
+{
+    ioapic_write(IOAPIC_REDIRECTION + 2 * COM1_PIN, low);
+}
+
+/* A driver that masks the pin and sees to the device later. */
+static void mask_level(struct interrupt_frame *frame)
+{
+    arrivals_note((uint8_t)frame->vector);
+    write_low_half(VECTOR | RTE_LEVEL | RTE_MASKED);
+    entry_in_service = ioapic_read_entry(COM1_PIN);
+    apic_eoi();
+}
+
+static void test_level_again(void)
+{
+    begin(to_me(VECTOR | RTE_LEVEL));
+    interrupt_set_handler(VECTOR, handle_second_level);
+    line_up();
+    guest_take_interrupts();
+    guest_take_interrupts();
+    guest_take_interrupts();
+    unsigned again = arrivals(VECTOR);
+    arrivals_clear();
+    interrupt_set_handler(VECTOR, mask_level);
+    line_up();
+    guest_take_interrupts();
+    guest_take_interrupts();
+    unsigned masked = arrivals(VECTOR);
+    uint64_t in_service = entry_in_service;
+    uint64_t after = ioapic_read_entry(COM1_PIN);
+    interrupt_set_handler(VECTOR, handle_level);
+    write_low_half(VECTOR | RTE_LEVEL);
+    guest_take_interrupts();
+    guest_take_interrupts();
+    unsigned unmasked = arrivals(VECTOR) - masked;
+    end();
+    report(again == 2, "level: still up at EOI it interrupts again");
+    report(masked == 1, "level: masked in the handler it does not");
+    report((in_service & RTE_REMOTE_IRR) != 0, "level: masking keeps remote IRR");
+    report((after & RTE_REMOTE_IRR) == 0, "level: EOI clears it though the pin is masked");
+    report(unmasked == 1, "level: unmasked while it is up it interrupts");
+}
+
+/* In service as a level the entry becomes an edge's: how software without an EOI register frees a pin. */
+static void to_edge_and_back(struct interrupt_frame *frame)
+{
+    arrivals_note((uint8_t)frame->vector);
+    line_down();
+    ioapic_write_entry(COM1_PIN, to_me(VECTOR | RTE_MASKED));
+    entry_in_service = ioapic_read_entry(COM1_PIN);
+    ioapic_write_entry(COM1_PIN, to_me(VECTOR | RTE_LEVEL));
+    apic_eoi();
+}
+
+static void test_level_to_edge(void)
+{
+    begin(to_me(VECTOR | RTE_LEVEL));
+    interrupt_set_handler(VECTOR, to_edge_and_back);
+    line_up();
+    guest_take_interrupts();
+    guest_take_interrupts();
+    unsigned first = arrivals(VECTOR);
+    uint64_t in_service = entry_in_service;
+    interrupt_set_handler(VECTOR, handle_level);
+    line_up();
+    guest_take_interrupts();
+    guest_take_interrupts();
+    unsigned second = arrivals(VECTOR) - first;
+    end();
+    report(first == 1 && (in_service & RTE_REMOTE_IRR) == 0, "level to edge clears remote IRR");
+    report(second == 1, "back to level the next one interrupts once");
+}
+
 /* Lets go of an interrupt that may be waiting in the I/O APIC as nobody took it. */
 static void flush(void)
 {
@@ -276,7 +367,8 @@ void guest_main(void)
     static const struct guest_test tests[] = {
         { "registers", test_registers },           { "edge", test_edge },
         { "edge-masked", test_edge_masked },       { "level", test_level },
-        { "level-falls", test_level_falls },       { "route-changes", test_route_changes },
+        { "level-falls", test_level_falls },       { "level-again", test_level_again },
+        { "level-to-edge", test_level_to_edge },   { "route-changes", test_route_changes },
         { "delivery-modes", test_delivery_modes }, { "directed-eoi", test_directed_eoi },
     };
     apic_enable(VECTOR_SPURIOUS);
