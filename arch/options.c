@@ -15,6 +15,7 @@ static const struct option {
     { "log", "info|debug" },
     { "apicv", "on|off|toggle" },
     { "gdb", "com2" },
+    { "fault", "apic-page" },
     { "hold", NULL },
 };
 

@@ -11,7 +11,7 @@ TIMEOUT = 600  # seconds; a boot takes 30 on an idle machine
 MUST = (
     r"^debian# uname -a\nLinux debian ",
     r"Hypervisor detected: KVM",
-    r"x2apic enabled$",
+    r"x2apic( enabled|: enabled by BIOS, switching to x2apic ops)$",
     r"Switched APIC routing to:? (physical|cluster) x2apic",
     r"current_clocksource\ntsc$",
     r"^bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8  -$",  # 4 MiB of zeros
@@ -68,10 +68,10 @@ def check(run, text, cpus, kernel_log):
         raise Failure(f"complaints only in the guest: {'; '.join(sorted(new))}")
 
 
-def boot_debian(run, *words, vcpus=1, log=(), kernel_log=(), kernel_words=""):
+def boot_debian(run, *words, vcpus=1, log=(), kernel_log=(), kernel_words="", vm_words=""):
     """A boot to the demo's end. `log` are further patterns of Rivet's own log, `kernel_log` of
-    Linux's. Returns the output."""
-    given = modules(run, words=f"mem=256M vcpus={vcpus}", kernel_words=kernel_words)
+    Linux's; `vm_words` are further words of the kernel line. Returns the output."""
+    given = modules(run, words=f"mem=256M vcpus={vcpus} {vm_words}", kernel_words=kernel_words)
     status, text = run.boot(*words, *given, timeout=TIMEOUT)
     expect(status, text, must=(
         rf"^rivet: vm debian: Linux, {vcpus} vCPU", r"^rivet: vm debian: powered off$",

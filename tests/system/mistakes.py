@@ -8,9 +8,9 @@ from .row import Failure, Row, expect
 VM_FAILED = 3
 
 
-def boot(run, modules, message, end, must=()):
+def boot(run, modules, message, end, must=(), words=()):
     """Boots with these module lines: one complaint, and the machine powers off."""
-    status, text = run.boot(*[word for module in modules for word in ("--module", module)])
+    status, text = run.boot(*words, *[word for module in modules for word in ("--module", module)])
     expect(status, text, want_status=VM_FAILED, must=[*must, rf"^rivet: end: failed: {end}$"],
            must_not=[r"rivet: (panic|fatal)"])
     lines = re.findall(r"^rivet: (?:error|warning): (.*)$", text, re.M)
