@@ -16,7 +16,7 @@ say = $(if $(Q),@printf '  %-8s%s\n' $(1) $(patsubst $(BUILD)/%,%,$(2)))
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all help run test test-long unit unit-binaries guests machine system reproducible format lint coverage fuzz model \
+.PHONY: all help run test test-long unit unit-binaries fuzz-binaries guests machine system reproducible format lint coverage fuzz model \
         prove-bochs kut bench deps clean
 
 all: $(BUILD)/rivet.elf  ## build Rivet (the default)
@@ -141,6 +141,7 @@ $(foreach name,$(unit_names),$(eval $(call unit_rule,$(name))))
 $(foreach name,$(fuzz_names),$(eval $(call fuzz_rule,$(name))))
 
 unit-binaries: $(unit_names:%=$(BUILD)/unit/%)
+fuzz-binaries: $(fuzz_names:%=$(BUILD)/fuzz/%)
 
 # --- Running ---------------------------------------------------------------------------------------
 
@@ -153,9 +154,9 @@ run:  ## boot Debian Linux under Rivet on Bochs, from a fresh machine
 	$(Q)BUILD=$(BUILD) tools/run-debian
 
 test:  ## unit tests, guest tests and system tests; ends with `N passed, N failed`
-	$(Q)tools/deps build boot unit qemu
-	$(Q)$(parallel) all guests unit-binaries machine
-	$(Q)tests/run --build $(BUILD) reproducible unit guests system
+	$(Q)tools/deps build boot unit qemu fuzz model
+	$(Q)$(parallel) all guests unit-binaries fuzz-binaries machine
+	$(Q)tests/run --build $(BUILD) reproducible proof unit guests system
 
 test-long: test  ## `make test`, then shapes of machines and guests that it leaves out
 	$(Q)tests/run --build $(BUILD) long
@@ -220,7 +221,7 @@ coverage:  ## line and branch coverage of the unit tests, by folder
 
 fuzz:  ## run each fuzzer for FUZZ_TIME seconds
 	$(Q)tools/deps fuzz
-	$(Q)$(parallel) $(fuzz_names:%=$(BUILD)/fuzz/%)
+	$(Q)$(parallel) fuzz-binaries
 	$(Q)for name in $(fuzz_names); do \
 	    echo "fuzz: $$name for $(FUZZ_TIME) s"; \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$name tests/fuzz/seeds/$$name; \
