@@ -4,21 +4,7 @@
 
 #include <string.h>
 
-enum { OFF, XAPIC, X2APIC };
-enum { CMCI, TIMER, THERMAL, PMI, LINT0, LINT1, ERROR };
-
-static int mode(const struct ref_lapic *apic)
-{
-    if ((apic->base & 0x800) == 0) {
-        return OFF;
-    }
-    return (apic->base & 0x400) != 0 ? X2APIC : XAPIC;
-}
-
-static bool enabled(const struct ref_lapic *apic)
-{
-    return mode(apic) != OFF && (apic->svr & 0x100) != 0;
-}
+#include "tests/unit/lib/apic_reference_parts.h"
 
 static int highest(const bool *bits)
 {
@@ -39,7 +25,7 @@ static uint32_t word(const bool *bits, unsigned index)
     return value;
 }
 
-static uint32_t ppr(const struct ref_lapic *apic)
+uint32_t ref_ppr(const struct ref_lapic *apic)
 {
     int service = highest(apic->isr);
     uint32_t class = service < 0 ? 0 : (uint32_t)service / 16 * 16;
@@ -48,24 +34,22 @@ static uint32_t ppr(const struct ref_lapic *apic)
 
 /* --- Interrupts ------------------------------------------------------------------------------- */
 
-static bool accept(struct ref_lapic *apic, unsigned vector, bool level);
-
-static void error(struct ref_lapic *apic, uint32_t bit)
+void ref_error(struct ref_lapic *apic, uint32_t bit)
 {
     bool news = (apic->errors & bit) == 0;
     apic->errors |= bit;
     if (news && (apic->lvt[ERROR] & 0x10000) == 0) {
-        accept(apic, apic->lvt[ERROR] & 0xFF, false);
+        ref_accept(apic, apic->lvt[ERROR] & 0xFF, false);
     }
 }
 
-static bool accept(struct ref_lapic *apic, unsigned vector, bool level)
+bool ref_accept(struct ref_lapic *apic, unsigned vector, bool level)
 {
     if (!enabled(apic)) {
         return false;
     }
     if (vector < 16) {
-        error(apic, 0x40);
+        ref_error(apic, 0x40);
         return false;
     }
     apic->irr[vector] = true;
@@ -73,272 +57,16 @@ static bool accept(struct ref_lapic *apic, unsigned vector, bool level)
     return true;
 }
 
-struct message {
-    uint32_t destination;
-    bool logical, wide, level, assert;
-    unsigned mode, vector;
-};
-
-static bool takes(struct ref_lapic *apic, const struct message *message)
-{
-    switch (message->mode) {
-    case 0:
-    case 1:
-        return accept(apic, message->vector, message->level);
-    case 4:
-        apic->nmis++;
-        return true;
-    case 5:
-        if (message->level && !message->assert) {
-            return false;
-        }
-        apic->init = true;
-        apic->sipi = false;
-        return true;
-    case 6:
-        if (!apic->sipi) {
-            apic->sipi = true;
-            apic->sipi_vector = (uint8_t)message->vector;
-        }
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool named(const struct ref_lapic *apic, const struct message *message)
-{
-    uint32_t to = message->destination;
-    if (mode(apic) == OFF) {
-        return false;
-    }
-    if (to == (message->wide ? 0xFFFFFFFF : 0xFF)) {
-        return true;
-    }
-    if (!message->logical) {
-        return to == (mode(apic) == X2APIC ? apic->id : apic->id >> 24);
-    }
-    if (mode(apic) == X2APIC) {
-        return apic->ldr >> 16 == to >> 16 && (apic->ldr & to & 0xFFFF) != 0;
-    }
-    if (to > 0xFF) {
-        return false;
-    }
-    if (apic->dfr >> 28 == 0xF) {
-        return (apic->ldr >> 24 & to) != 0;
-    }
-    return apic->dfr >> 28 == 0 && apic->ldr >> 28 == to >> 4 && (apic->ldr >> 24 & to & 0xF) != 0;
-}
-
-/* From the one after the last winner on, the first with the lowest PPR. */
-static bool lowest_priority(struct ref *ref, const bool *candidates, const struct message *message)
-{
-    int winner = -1;
-    for (unsigned i = 1; i <= REF_VCPUS; i++) {
-        unsigned at = (ref->arbitration + i) % REF_VCPUS;
-        if (candidates[at] && enabled(&ref->lapic[at]) &&
-            (winner < 0 || ppr(&ref->lapic[at]) < ppr(&ref->lapic[winner]))) {
-            winner = (int)at;
-        }
-    }
-    if (winner < 0) {
-        return false;
-    }
-    ref->arbitration = (unsigned)winner;
-    return takes(&ref->lapic[winner], message);
-}
-
-static bool deliver(struct ref *ref, const bool *candidates, const struct message *message)
-{
-    bool taken = false;
-    if (message->mode == 1) {
-        return lowest_priority(ref, candidates, message);
-    }
-    for (unsigned i = 0; i < REF_VCPUS; i++) {
-        if (candidates[i]) {
-            taken |= takes(&ref->lapic[i], message);
-        }
-    }
-    return taken;
-}
-
-static bool send(struct ref *ref, const struct message *message)
-{
-    bool candidates[REF_VCPUS];
-    if (message->mode == 6) {
-        return false;
-    }
-    for (unsigned i = 0; i < REF_VCPUS; i++) {
-        candidates[i] = named(&ref->lapic[i], message);
-    }
-    return deliver(ref, candidates, message);
-}
-
-static void ipi(struct ref *ref, unsigned from, uint32_t icr, uint32_t destination)
-{
-    struct ref_lapic *apic = &ref->lapic[from];
-    unsigned shorthand = icr >> 18 & 3;
-    struct message message = { .destination = destination,
-                               .wide = mode(apic) == X2APIC,
-                               .logical = (icr >> 11 & 1) != 0,
-                               .mode = icr >> 8 & 7,
-                               .vector = icr & 0xFF,
-                               .level = (icr >> 15 & 1) != 0,
-                               .assert = (icr >> 14 & 1) != 0 };
-    bool candidates[REF_VCPUS];
-
-    if (message.mode == 3 || message.mode == 7) {
-        return;
-    }
-    if (message.mode < 2) {
-        message.level = false;
-        if (message.vector < 16) {
-            error(apic, 0x20);
-        }
-    }
-    for (unsigned i = 0; i < REF_VCPUS; i++) {
-        candidates[i] = shorthand == 0   ? named(&ref->lapic[i], &message)
-                        : shorthand == 1 ? i == from
-                        : shorthand == 2 ? true
-                                         : i != from;
-        candidates[i] = candidates[i] && mode(&ref->lapic[i]) != OFF;
-    }
-    deliver(ref, candidates, &message);
-}
-
 int ref_take_interrupt(struct ref *ref, unsigned cpu)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
     int vector = highest(apic->irr);
-    if (vector < 0 || !apic->interrupts_enabled || vector / 16 <= (int)ppr(apic) / 16) {
+    if (vector < 0 || !apic->interrupts_enabled || vector / 16 <= (int)ref_ppr(apic) / 16) {
         return -1;
     }
     apic->irr[vector] = false;
     apic->isr[vector] = true;
     return vector;
-}
-
-/* --- The I/O APIC ----------------------------------------------------------------------------- */
-
-static bool has_eoi(const struct ref_pin *pin)
-{
-    return pin->level && pin->mode < 2;
-}
-
-static void fire(struct ref *ref, struct ref_pin *pin)
-{
-    struct message message = { .destination = pin->destination,
-                               .logical = pin->logical,
-                               .mode = pin->mode,
-                               .vector = pin->vector,
-                               .level = has_eoi(pin),
-                               .assert = true };
-    if (pin->masked || (has_eoi(pin) && pin->remote_irr)) {
-        return;
-    }
-    if (send(ref, &message) && has_eoi(pin)) {
-        pin->remote_irr = true;
-    }
-}
-
-static void look_again(struct ref *ref, struct ref_pin *pin)
-{
-    if (pin->asserted && has_eoi(pin)) {
-        fire(ref, pin);
-    }
-}
-
-void ref_line(struct ref *ref, unsigned number, bool asserted)
-{
-    struct ref_pin *pin = &ref->pin[number];
-    bool was = pin->asserted;
-    pin->asserted = asserted;
-    if (asserted && !was) {
-        fire(ref, pin);
-    }
-}
-
-static void ioapic_eoi(struct ref *ref, unsigned vector)
-{
-    for (unsigned i = 0; i < REF_PINS; i++) {
-        struct ref_pin *pin = &ref->pin[i];
-        if (pin->remote_irr && pin->vector == vector) {
-            pin->remote_irr = false;
-            look_again(ref, pin);
-        }
-    }
-}
-
-static uint32_t pin_low(const struct ref_pin *pin)
-{
-    return pin->vector | (uint32_t)pin->mode << 8 | (uint32_t)pin->logical << 11 |
-           (uint32_t)pin->polarity << 13 | (uint32_t)pin->remote_irr << 14 |
-           (uint32_t)pin->level << 15 | (uint32_t)pin->masked << 16;
-}
-
-static void set_pin_low(struct ref *ref, struct ref_pin *pin, uint32_t value)
-{
-    pin->vector = (uint8_t)value;
-    pin->mode = value >> 8 & 7;
-    pin->logical = (value >> 11 & 1) != 0;
-    pin->polarity = (value >> 13 & 1) != 0;
-    pin->level = (value >> 15 & 1) != 0;
-    pin->masked = (value >> 16 & 1) != 0;
-    pin->remote_irr = pin->remote_irr && pin->level;
-    look_again(ref, pin);
-}
-
-uint32_t ref_ioapic_read(struct ref *ref, uint32_t offset)
-{
-    uint32_t index = ref->ioapic_select;
-    if (offset == 0) {
-        return index;
-    }
-    if (offset != 0x10) {
-        return 0;
-    }
-    if (index >= 0x10 && index < 0x40) {
-        const struct ref_pin *pin = &ref->pin[(index - 0x10) / 2];
-        return index % 2 != 0 ? (uint32_t)pin->destination << 24 : pin_low(pin);
-    }
-    return index == 1 ? 0x00170020 : index == 0 || index == 2 ? ref->ioapic_id : 0;
-}
-
-void ref_ioapic_write(struct ref *ref, uint32_t offset, uint32_t value)
-{
-    uint32_t index = ref->ioapic_select;
-    if (offset == 0) {
-        ref->ioapic_select = value & 0xFF;
-    } else if (offset == 0x40) {
-        ioapic_eoi(ref, value & 0xFF);
-    } else if (offset == 0x10 && index >= 0x10 && index < 0x40) {
-        struct ref_pin *pin = &ref->pin[(index - 0x10) / 2];
-        if (index % 2 != 0) {
-            pin->destination = (uint8_t)(value >> 24);
-            look_again(ref, pin);
-        } else {
-            set_pin_low(ref, pin, value);
-        }
-    } else if (offset == 0x10 && index == 0) {
-        ref->ioapic_id = value & 0x0F000000;
-    }
-}
-
-void ref_msi(struct ref *ref, uint32_t address, uint32_t data)
-{
-    struct message message = { .destination = address >> 12 & 0xFF,
-                               .logical = (address >> 2 & 1) != 0,
-                               .mode = data >> 8 & 7,
-                               .vector = data & 0xFF,
-                               .level = (data >> 15 & 1) != 0,
-                               .assert = (data >> 14 & 1) != 0 };
-    if (address >> 20 != 0xFEE || (message.level && !message.assert)) {
-        return;
-    }
-    if (message.mode == 0 && message.logical && (address >> 3 & 1) != 0) {
-        message.mode = 1;
-    }
-    send(ref, &message);
 }
 
 /* --- Timer ------------------------------------------------------------------------------------ */
@@ -351,7 +79,7 @@ static unsigned timer_mode(const struct ref_lapic *apic)
 static void timer_fires(struct ref_lapic *apic)
 {
     if ((apic->lvt[TIMER] & 0x10000) == 0) {
-        accept(apic, apic->lvt[TIMER] & 0xFF, false);
+        ref_accept(apic, apic->lvt[TIMER] & 0xFF, false);
     }
 }
 
@@ -503,13 +231,6 @@ void ref_start(struct ref *ref)
     }
 }
 
-static void look_at_all(struct ref *ref)
-{
-    for (unsigned i = 0; i < REF_PINS; i++) {
-        look_again(ref, &ref->pin[i]);
-    }
-}
-
 static int write_base(struct ref *ref, unsigned cpu, uint64_t value)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
@@ -528,7 +249,7 @@ static int write_base(struct ref *ref, unsigned cpu, uint64_t value)
         apic->id = cpu;
         apic->ldr = 1U << cpu;
         apic->icr &= 0xFFFFFFFF;
-        look_at_all(ref);
+        ref_look_at_all(ref);
         return 0;
     }
     /* Off and on again is a reset that keeps base and pending events. */
@@ -549,7 +270,7 @@ static void eoi(struct ref *ref, struct ref_lapic *apic)
     }
     apic->isr[vector] = false;
     if (apic->tmr[vector] && (apic->svr & 0x1000) == 0) {
-        ioapic_eoi(ref, (unsigned)vector);
+        ref_ioapic_eoi(ref, (unsigned)vector);
     }
 }
 
@@ -563,7 +284,7 @@ static void set_svr(struct ref *ref, struct ref_lapic *apic, uint32_t value)
         }
     }
     if (!was && (apic->svr & 0x100) != 0) {
-        look_at_all(ref);
+        ref_look_at_all(ref);
     }
 }
 
@@ -590,7 +311,7 @@ static uint32_t read_common(const struct ref_lapic *apic, uint32_t offset)
     case 0x80:
         return apic->tpr;
     case 0xA0:
-        return ppr(apic);
+        return ref_ppr(apic);
     case 0xD0:
         return apic->ldr;
     case 0xF0:
@@ -649,7 +370,7 @@ uint32_t ref_mmio_read(struct ref *ref, unsigned cpu, uint32_t offset)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
     if (!exists(offset)) {
-        error(apic, 0x80);
+        ref_error(apic, 0x80);
         return 0;
     }
     switch (offset) {
@@ -668,25 +389,25 @@ void ref_mmio_write(struct ref *ref, unsigned cpu, uint32_t offset, uint32_t val
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
     if (!exists(offset)) {
-        error(apic, 0x80);
+        ref_error(apic, 0x80);
         return;
     }
     switch (offset) {
     case 0x20:
         apic->id = value & 0xFF000000;
-        look_at_all(ref);
+        ref_look_at_all(ref);
         break;
     case 0xD0:
         apic->ldr = value & 0xFF000000;
-        look_at_all(ref);
+        ref_look_at_all(ref);
         break;
     case 0xE0:
         apic->dfr = value | 0x0FFFFFFF;
-        look_at_all(ref);
+        ref_look_at_all(ref);
         break;
     case 0x300:
         apic->icr = (apic->icr & 0xFFFFFFFF00000000) | (value & 0xCCFFF);
-        ipi(ref, cpu, (uint32_t)apic->icr, (uint32_t)(apic->icr >> 56));
+        ref_ipi(ref, cpu, (uint32_t)apic->icr, (uint32_t)(apic->icr >> 56));
         break;
     case 0x310:
         apic->icr = (uint64_t)(value & 0xFF000000) << 32 | (uint32_t)apic->icr;
@@ -767,9 +488,9 @@ int ref_msr_write(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t value)
     }
     if (msr == 0x830) {
         apic->icr = value & ~0x1000ULL;
-        ipi(ref, cpu, (uint32_t)apic->icr, (uint32_t)(apic->icr >> 32));
+        ref_ipi(ref, cpu, (uint32_t)apic->icr, (uint32_t)(apic->icr >> 32));
     } else if (msr == 0x83F) {
-        ipi(ref, cpu, 0x40000 | (uint32_t)value, 0);
+        ref_ipi(ref, cpu, 0x40000 | (uint32_t)value, 0);
     } else {
         write_common(ref, apic, (msr - 0x800) * 16, (uint32_t)value);
     }
