@@ -82,12 +82,17 @@ static void publish_exits(struct lapic *lapic)
     }
 }
 
-void apicv_settle(struct lapic *lapic)
+void lapic_raise_lint0(struct lapic *lapic)
 {
-    apicv_handle_error_request(lapic);
     if (take_request(lapic, LAPIC_REQUEST_LINT0)) {
         extint_handle_lint0(lapic);
     }
+}
+
+void apicv_settle(struct lapic *lapic)
+{
+    apicv_handle_error_request(lapic);
+    lapic_raise_lint0(lapic);
     publish_exits(lapic); /* last: a level of LINT0 needs its bit in the bitmap */
 }
 

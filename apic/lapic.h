@@ -271,6 +271,16 @@ void lapic_local_interrupt(struct lapic *lapic, uint32_t offset);
 void lapic_set_lint0(struct lapic *lapic, bool level);
 
 /*
+ * Does LINT0 ask for what may not wait for RFLAGS.IF, an NMI or INIT? Any CPU. Before it decides whether
+ * HLT goes on, the owner raises what LINT0 asks for, in root mode.
+ */
+static inline bool lapic_lint0_asks(const struct lapic *lapic)
+{
+    return (atomic_load(&lapic->requests) & LAPIC_REQUEST_LINT0) != 0;
+}
+void lapic_raise_lint0(struct lapic *lapic);
+
+/*
  * The state in which a PC's firmware leaves the boot processor: enabled, LINT0 ExtINT, LINT1 NMI
  * (MultiProcessor Specification, "Virtual Wire Mode"). Owner, after reset.
  */

@@ -45,6 +45,9 @@ static bool interrupt_waits(struct vcpu *vcpu)
 
 bool halt_end(struct vcpu *vcpu)
 {
+    if (vcpu->activity == VCPU_HLT) {
+        lapic_raise_lint0(&vcpu->lapic);
+    }
     if (vcpu->activity == VCPU_HLT && lapic_is_protected(&vcpu->lapic) && !nmi_waits(vcpu)) {
         return interrupts_enabled() && lapic_may_wake(&vcpu->lapic);
     }
@@ -65,7 +68,7 @@ static bool attention(struct vcpu *vcpu)
     }
     bool asked =
         !lapic_block(&vcpu->lapic, VECTOR_POSTED_WAKEUP) || lapic_has_requests(&vcpu->lapic);
-    return nmi_waits(vcpu) || (asked && interrupts_enabled());
+    return nmi_waits(vcpu) || lapic_lint0_asks(&vcpu->lapic) || (asked && interrupts_enabled());
 }
 
 bool halt_block(struct vcpu *vcpu)

@@ -321,6 +321,23 @@ static void test_lint0_nmi_is_edge_triggered(void **state)
     }
 }
 
+/* It is not maskable: the owner need not be on its way into the guest. */
+static void test_lint0_nmi_is_raised_before_an_entry(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x400);
+    model_enter(0);
+    assert_false(lapic_lint0_asks(lapic_of(0)));
+    lapic_set_lint0(lapic_of(0), true);
+    assert_true(lapic_lint0_asks(lapic_of(0)));
+    lapic_raise_lint0(lapic_of(0));
+    assert_false(lapic_lint0_asks(lapic_of(0)));
+    assert_int_equal(model.vcpu[0].nmis, 1);
+    model_enter(0);
+    assert_int_equal(model.vcpu[0].nmis, 1);
+}
+
 /* What the 8259 withdraws before the guest takes interrupts needs no INTA cycle. */
 static void test_withdrawn_before_the_acknowledge(void **state)
 {
@@ -392,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
         cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
         cmocka_unit_test(test_lint0_nmi_is_edge_triggered),
+        cmocka_unit_test(test_lint0_nmi_is_raised_before_an_entry),
         cmocka_unit_test(test_withdrawn_before_the_acknowledge),
         cmocka_unit_test(test_level_triggered_lint0_with_an_illegal_vector),
         cmocka_unit_test(test_lint0_survives_reset),

@@ -113,6 +113,24 @@ static void test_regression_10_svi_is_set_on_activation(void **state)
     assert_int_equal(model_evaluate(0), 0x51);
 }
 
+/* The same for what hardware had requested before APICv was off, and software has injected since. */
+static void test_regression_10_svi_after_an_injection_from_virr(void **state)
+{
+    (void)state;
+    start_apicv(1);
+    struct model_vcpu *vcpu = &model.vcpu[0];
+    vcpu->interrupts_enabled = false;
+    post(0, 0x52);
+    assert_int_equal(vcpu->rvi, 0x52);
+    toggle(true);
+    vcpu->interrupts_enabled = true;
+    assert_int_equal(model_enter(0), 0x52);
+    toggle(false);
+    assert_int_equal(model_enter(0), -1);
+    assert_int_equal(vcpu->rvi, 0);
+    assert_int_equal(vcpu->svi, 0x52);
+}
+
 static void test_regression_11_no_stale_isr_after_apicv(void **state)
 {
     (void)state;
@@ -354,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_regression_05_self_ipi_high_bits_fault),
         cmocka_unit_test(test_regression_06_x2apic_id_is_read_only),
         cmocka_unit_test(test_regression_10_svi_is_set_on_activation),
+        cmocka_unit_test(test_regression_10_svi_after_an_injection_from_virr),
         cmocka_unit_test(test_regression_11_no_stale_isr_after_apicv),
         cmocka_unit_test(test_regression_12_pending_after_deactivation),
         cmocka_unit_test(test_regression_13_posts_while_inactive_are_injected),
