@@ -77,8 +77,8 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned home_cpu)
     vcpu->msrs = msr_create();
     vcpu->step = step_create();
     vcpu->apic_window = apic_window_create();
-    if (vcpu->step == NULL || vcpu->apic_window == NULL || vcpu->vmcs == NULL || vcpu->msr_bitmap == NULL ||
-        vcpu->xstate == NULL || vcpu->msrs == NULL) {
+    if (vcpu->step == NULL || vcpu->apic_window == NULL || vcpu->vmcs == NULL ||
+        vcpu->msr_bitmap == NULL || vcpu->xstate == NULL || vcpu->msrs == NULL) {
         return NULL;
     }
     vcpu->vm = vm;
