@@ -14,6 +14,7 @@ static const struct option {
     { "console", "com1|com2|vga" },
     { "log", "info|debug" },
     { "apicv", "on|off|toggle" },
+    { "state", "cycle" },
     { "gdb", "com2" },
     { "fault", "apic-page" },
     { "hold", NULL },

@@ -48,4 +48,8 @@ void stats_report(const struct vm *vm)
     if (switches > 0) {
         log_info("APICv of vm %s was switched %lu times", vm->name, switches);
     }
+    if (vm->state_cycles > 0) {
+        log_info("local APICs of vm %s were saved and restored %lu times", vm->name,
+                 vm->state_cycles);
+    }
 }

@@ -27,6 +27,7 @@
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "vmx/apicv_toggle.h"
+#include "vmx/state_cycle.h"
 #include "vmx/capabilities.h"
 #include "vmx/vcpu.h"
 #include "vmx/vm.h"
@@ -216,6 +217,12 @@ static void on_reset(struct vm *vm)
     vcpu_set_boot_state(vm->vcpus[0], &state);
 }
 
+static void on_hold(struct vm *vm, bool hold)
+{
+    struct guest *guest = vm->guest;
+    serial_hold(&guest->serial, hold);
+}
+
 /* --- Start-up --------------------------------------------------------------------------------- */
 
 static int add_testdev(struct guest *guest)
@@ -350,6 +357,7 @@ static int build(struct guest *guest, const struct boot_info *info, const struct
     guest->vm->apic.features.protected = vm_config->protected;
     guest->vm->on_end = on_end;
     guest->vm->on_reset = on_reset;
+    guest->vm->on_hold = on_hold;
     ram_plan(&guest->ram, vm_config->memory);
     error = backing_allocate(&guest->ram, guest->vm, complaint);
     if (error != RIVET_OK) {
@@ -388,6 +396,9 @@ static void add_guest(const struct vm_config *vm_config, const struct boot_info 
         apicv_set_inhibit(&guest->vm->apic, APICV_INHIBIT_OPTION, true);
     } else if (option_is("apicv", "toggle")) {
         apicv_toggle_start(guest->vm);
+    }
+    if (option_is("state", "cycle")) {
+        state_cycle_start(guest->vm);
     }
     guest_count++;
 }

@@ -140,8 +140,21 @@ void serial_receive(void *device, uint8_t byte)
     } else {
         serial->overrun = true;
     }
-    refill(serial);
-    update_line(serial);
+    if (!serial->held) {
+        refill(serial);
+        update_line(serial);
+    }
+    spin_unlock(&serial->lock);
+}
+
+void serial_hold(struct serial *serial, bool hold)
+{
+    spin_lock(&serial->lock);
+    serial->held = hold;
+    if (!hold) {
+        refill(serial);
+        update_line(serial);
+    }
     spin_unlock(&serial->lock);
 }
 

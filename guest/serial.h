@@ -31,6 +31,7 @@ struct serial {
     bool transmit_pending; /* THR became empty and nobody has looked yet */
     bool overrun;          /* LSR.OE */
     bool line;             /* level at the I/O APIC pin */
+    bool held;             /* received bytes stay in the backlog */
     unsigned fifo_start, fifo_count;
     uint8_t fifo[SERIAL_FIFO]; /* received bytes */
     unsigned backlog_start, backlog_count;
@@ -50,6 +51,9 @@ void serial_reset(struct serial *serial);
 /* Access to register 0..7. Any vCPU. */
 uint8_t serial_read(struct serial *serial, unsigned reg);
 void serial_write(struct serial *serial, unsigned reg, uint8_t value);
+
+/* Let received bytes wait, and raise no interrupt for them, until they may come in. No vCPU runs. */
+void serial_hold(struct serial *serial, bool hold);
 
 /* A byte comes in on the line. Any CPU, interrupts off. */
 void serial_receive(void *serial, uint8_t byte);

@@ -22,6 +22,7 @@
 #include "vmx/apic_port.h"
 #include "vmx/apic_window.h"
 #include "vmx/capabilities.h"
+#include "vmx/cpu_state.h"
 #include "vmx/event.h"
 #include "vmx/msr_bitmap.h"
 #include "vmx/schedule.h"
@@ -31,7 +32,18 @@
 
 uint64_t apic_port_tsc(void)
 {
-    return rdtsc();
+    uint64_t stopped = this_cpu()->vmx->stopped_clock;
+    return stopped != 0 ? stopped : rdtsc();
+}
+
+void apic_port_stop_clock(void)
+{
+    this_cpu()->vmx->stopped_clock = rdtsc();
+}
+
+void apic_port_run_clock(void)
+{
+    this_cpu()->vmx->stopped_clock = 0;
 }
 
 /* --- Attention ------------------------------------------------------------------------------------- */

@@ -14,5 +14,12 @@ struct vcpu;
  */
 void apic_port_flush(struct vcpu *vcpu);
 
+/*
+ * Let apic_port_tsc stand still on this CPU, or run again: for work on local APICs that is to take no
+ * time in their vCPUs' eyes. Root mode, interrupts off.
+ */
+void apic_port_stop_clock(void);
+void apic_port_run_clock(void);
+
 /* The EPT that goes with the mode and place of the vCPU's local APIC. Owner, root mode. */
 const struct ept *apic_port_ept(const struct vcpu *vcpu);

@@ -22,7 +22,9 @@ struct vmx_cpu {
 
     /* Owned by this CPU. */
     unsigned last;            /* index of the vCPU that ran last */
+    unsigned last_before;     /* what last was when that one was chosen */
     uint64_t slice_end;       /* TSC at which it must make room; UINT64_MAX when nobody waits */
     bool reschedule;          /* another vCPU became runnable, or the slice is over */
     uint64_t others_deadline; /* earliest timer of this CPU's vCPUs that are not running */
+    uint64_t stopped_clock;   /* what apic_port_tsc says while it is stopped; 0: it runs */
 };

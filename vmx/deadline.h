@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What has to happen at a time on behalf of a vCPU: its local APIC timer, and for vCPU 0 the devices
- * of its VM (vm->device_deadline).
+ * of its VM (vm->device_deadline) and the saving of its local APICs (state_cycle.h).
  */
 #pragma once
 

@@ -75,12 +75,17 @@ static void poll_timer(struct vcpu *vcpu)
 
 /*
  * Serve all that must be served in root mode. True: enter the guest. False: the vCPU leaves this CPU,
- * blocked, parked, or still runnable.
+ * blocked, parked, or still runnable. entered: it has been in guest mode in this turn. Parking a VM is a
+ * turn of each of its vCPUs; were it counted, then of those that share a CPU the same one would run after
+ * each, and with frequent parking no other.
  */
-static bool settle(struct vcpu *vcpu)
+static bool settle(struct vcpu *vcpu, bool entered)
 {
     for (;;) {
         if (atomic_load(&vcpu->vm->stopping) != 0) {
+            if (!entered) {
+                schedule_give_turn_back();
+            }
             park(vcpu);
             return false;
         }
@@ -174,7 +179,8 @@ void vcpu_run(struct vcpu *vcpu)
     }
     vcpu_load(vcpu);
     lapic_load(&vcpu->lapic, vcpu->home->apic_id, VECTOR_POSTED);
-    while (settle(vcpu)) {
+    bool entered = false;
+    while (settle(vcpu, entered)) {
         /* A full barrier, paired with the one in apic_port.c's poke. */
         atomic_store(&vcpu->mode, VCPU_GUEST);
         atomic_thread_fence(memory_order_seq_cst);
@@ -182,6 +188,7 @@ void vcpu_run(struct vcpu *vcpu)
             atomic_store(&vcpu->mode, VCPU_ROOT);
         } else {
             enter(vcpu);
+            entered = true;
         }
     }
 }

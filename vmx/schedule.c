@@ -56,6 +56,7 @@ static struct vcpu *choose(struct vmx_cpu *cpu)
     for (unsigned i = 1; i <= count; i++) {
         unsigned index = (cpu->last + i) % count;
         if (!is_blocked(cpu->vcpus[index])) {
+            cpu->last_before = cpu->last;
             cpu->last = index;
             return cpu->vcpus[index];
         }
@@ -148,6 +149,12 @@ void schedule_deadline_check(void)
         poll_blocked(cpu, now);
         cpu->others_deadline = blocked_deadline(cpu);
     }
+}
+
+void schedule_give_turn_back(void)
+{
+    struct vmx_cpu *cpu = this_cpu()->vmx;
+    cpu->last = cpu->last_before;
 }
 
 void schedule_yield(void)

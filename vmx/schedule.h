@@ -18,5 +18,8 @@ uint64_t schedule_deadline(void);
 /* That time may have come: end the slice, fire timers of vCPUs that are not running. Root mode. */
 void schedule_deadline_check(void);
 
+/* The vCPU chosen here last leaves without having run: its turn does not count. Root mode. */
+void schedule_give_turn_back(void);
+
 /* The vCPU running here wants to let others run (PAUSE). Root mode. */
 void schedule_yield(void);

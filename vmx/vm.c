@@ -16,6 +16,7 @@
 #include "vmx/apic_port.h"
 #include "vmx/capabilities.h"
 #include "vmx/schedule.h"
+#include "vmx/state_cycle.h"
 #include "vmx/vcpu.h"
 
 enum { IO_BITMAP_SIZE = 0x2000, GPA_BITS = 48 };
@@ -57,6 +58,7 @@ struct vm *vm_create(const char *name)
     lib_snprintf(vm->name, sizeof(vm->name), "%s", name);
     vm->id = next_id++;
     atomic_store(&vm->apicv_toggle_at, UINT64_MAX);
+    atomic_store(&vm->state_cycle_at, UINT64_MAX);
     struct apic_features features = vmx_apic_features();
     apic_vm_init(&vm->apic, &features);
     atomic_store(&vm->device_deadline, UINT64_MAX);
@@ -149,6 +151,11 @@ void vm_request_reset(struct vm *vm)
     stop_vcpus(vm, VM_STOPPING_RESET);
 }
 
+void vm_request_state_cycle(struct vm *vm)
+{
+    stop_vcpus(vm, VM_STOPPING_STATE_CYCLE);
+}
+
 /* The guest's TSC counts from 0 now, on all vCPUs alike. */
 static void start_tsc(struct vm *vm)
 {
@@ -158,18 +165,24 @@ static void start_tsc(struct vm *vm)
     }
 }
 
-/*
- * All vCPUs are parked, so that this CPU owns all of them until it wakes them. A vm_stop that comes
- * meanwhile finds them on their way and parks them again.
- */
 static void reset(struct vm *vm)
 {
-    atomic_fetch_and(&vm->stopping, ~(uint32_t)VM_STOPPING_RESET);
     vm->on_reset(vm);
     start_tsc(vm);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         vcpu_reset(vm->vcpus[i]);
     }
+}
+
+static void cycle_state(struct vm *vm)
+{
+    vm->on_hold(vm, true);
+    state_cycle_run(vm);
+    vm->on_hold(vm, false);
+}
+
+static void release(struct vm *vm)
+{
     atomic_store(&vm->parked, 0);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         atomic_store(&vm->vcpus[i]->parked, false);
@@ -177,16 +190,28 @@ static void reset(struct vm *vm)
     }
 }
 
+/*
+ * When all vCPUs are parked, this CPU owns all of them until it releases them. A vm_stop that comes
+ * meanwhile finds them on their way and parks them again.
+ */
 void vm_vcpu_parked(struct vm *vm)
 {
     if (atomic_fetch_add(&vm->parked, 1) + 1 != vm->vcpu_count) {
         return;
     }
-    if (atomic_load(&vm->stopping) & VM_STOPPING_END) {
+    uint32_t why = atomic_load(&vm->stopping);
+    if (why & VM_STOPPING_END) {
         vm->on_end(vm);
-    } else {
+        return;
+    }
+    atomic_fetch_and(&vm->stopping, ~why);
+    if (why & VM_STOPPING_STATE_CYCLE) {
+        cycle_state(vm);
+    }
+    if (why & VM_STOPPING_RESET) {
         reset(vm);
     }
+    release(vm);
 }
 
 void vm_start(struct vm *vm)

@@ -56,7 +56,7 @@ struct vm_said {
 };
 
 /* Why all vCPUs of a VM must leave guest mode. */
-enum vm_stopping { VM_STOPPING_END = 1, VM_STOPPING_RESET = 2 };
+enum vm_stopping { VM_STOPPING_END = 1, VM_STOPPING_RESET = 2, VM_STOPPING_STATE_CYCLE = 4 };
 
 struct vm {
     char name[VM_NAME_SIZE];
@@ -75,6 +75,8 @@ struct vm {
     void (*on_end)(struct vm *vm);
     /* The same, all vCPUs being stopped in root mode: reload memory, set the boot state. */
     void (*on_reset)(struct vm *vm);
+    /* The same: hold back what comes from outside (the console) to its devices, or let it in again. */
+    void (*on_hold)(struct vm *vm, bool hold);
     /* The VM's 8259 pair, guest/pic.h; NULL: it has none. The INTA cycle: apic/port.h. */
     struct pic *pic;
     int (*acknowledge_extint)(struct vm *vm);
@@ -90,6 +92,11 @@ struct vm {
 
     _Atomic uint64_t apicv_toggle_at; /* apicv_toggle.c: TSC of the next switch, UINT64_MAX: none */
     _Atomic uint64_t apicv_switches;  /* how many there were */
+
+    _Atomic uint64_t state_cycle_at;  /* state_cycle.c: TSC of the next one, UINT64_MAX: none */
+    _Atomic uint64_t state_cycle_due; /* when the last one was asked for */
+    uint64_t state_cycles;            /* how many there were */
+    struct saved_lapic *saved_lapics; /* one for each vCPU */
 
     struct ept ept_xapic;      /* ept with the APIC-access page at FEE00000H */
     _Atomic bool ending;       /* claimed by the first vm_stop */
@@ -123,6 +130,12 @@ void vm_stop(struct vm *vm, enum vm_end end, uint32_t code);
  * on_reset set. Any CPU, after vm_start.
  */
 void vm_request_reset(struct vm *vm);
+
+/*
+ * Stop all vCPUs, save and restore their local APICs (state_cycle.h), let them run on. Any CPU, after
+ * vm_start.
+ */
+void vm_request_state_cycle(struct vm *vm);
 
 /* End the VM as VM_KILLED with a log line that says why. printf format. Any CPU, after vm_start. */
 void vm_kill(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));

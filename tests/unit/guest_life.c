@@ -282,6 +282,10 @@ static void test_apicv_off(void **state)
     machine.options = "apicv=toggle";
     run(nothing_more);
     assert_int_equal(outcome->toggled, 2);
+    assert_int_equal(outcome->cycled, 0);
+    machine.options = "state=cycle";
+    run(nothing_more);
+    assert_int_equal(outcome->cycled, 2);
 }
 
 /* The one VM is refused with that text. */

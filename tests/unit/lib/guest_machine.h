@@ -17,7 +17,7 @@ enum { MACHINE_MAX_VMS = 17 };
 struct outcome {
     char said[16384];
     bool powered_off;
-    unsigned started, inhibited, toggled, creations;
+    unsigned started, inhibited, toggled, cycled, creations;
     unsigned homes[MACHINE_MAX_VMS][VM_MAX_VCPUS];
     struct vcpu_boot_state boot_states[MACHINE_MAX_VMS];
     uint8_t first_byte, scratch_byte; /* of the kernel and of low memory, when a scenario looks */
