@@ -219,6 +219,7 @@ static void test_edge_eoi_is_not_broadcast(void **state)
     start_software(1);
     route(9, 0x8059, 0);
     line(9, true);
+    line(9, false);
     post(0, 0x59); /* the same vector as an edge interrupt: TMR says edge now */
     assert_int_equal(received(), 0x59);
     assert_true(remote_irr(9));
