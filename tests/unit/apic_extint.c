@@ -7,6 +7,7 @@
 #include "tests/unit/lib/apic_test.h"
 
 #include "apic/ioapic.h"
+#include "apic/state.h"
 
 /* A tiny 8259: vectors that wait, in order; INT is up while there are any. */
 static uint8_t waiting[8];
@@ -306,6 +307,50 @@ static void test_remote_irr_of_lint0_cannot_be_written(void **state)
     assert_int_equal(mmio_get(0, APIC_LVT_LINT0), 0x10000);
 }
 
+/* The EOI of another level is not its own. */
+static void test_level_triggered_lint0_under_another_level(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    struct apic_message other = { .vector = 0x77, .level = true, .assert_level = true };
+    lapic_accept(lapic_of(0), &other);
+    assert_int_equal(model_enter(0), 0x77);
+    model_eoi(0);
+    assert_true(lint0_remote_irr());
+    assert_int_equal(model_enter(0), -1);
+}
+
+static void test_level_triggered_lint0_is_saved(void **state)
+{
+    (void)state;
+    struct lapic_state saved;
+    const char *reason;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    assert_int_equal(lapic_get_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    lapic_reset(lapic_of(0), false);
+    assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_true(lint0_remote_irr());
+    assert_int_equal(model_enter(0), -1); /* high all the while, and accepted already */
+    model_eoi(0);
+    assert_int_equal(model_enter(0), 0x44);
+    /* Remote IRR of nothing that could be EOIed would stay for ever. */
+    uint32_t lvt = 0xC055, plain = 0x8044;
+    memcpy(&saved.regs[APIC_LVT_LINT0], &lvt, sizeof(lvt));
+    lapic_set_lint0(lapic_of(0), false);
+    assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_false(lint0_remote_irr());
+    /* Nor is every level in service LINT0's. */
+    memcpy(&saved.regs[APIC_LVT_LINT0], &plain, sizeof(plain));
+    assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_false(lint0_remote_irr());
+}
+
 /* Only fixed interrupts have a level. */
 static void test_lint0_nmi_is_edge_triggered(void **state)
 {
@@ -408,6 +453,8 @@ int main(void)
         cmocka_unit_test(test_level_triggered_lint0),
         cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
         cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
+        cmocka_unit_test(test_level_triggered_lint0_under_another_level),
+        cmocka_unit_test(test_level_triggered_lint0_is_saved),
         cmocka_unit_test(test_lint0_nmi_is_edge_triggered),
         cmocka_unit_test(test_lint0_nmi_is_raised_before_an_entry),
         cmocka_unit_test(test_withdrawn_before_the_acknowledge),
