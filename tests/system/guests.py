@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Test guests: bare on the emulator, and under Rivet with APICv on, off and toggled; all must say the same.
+Those about the local APIC also run while Rivet saves and restores it again and again (state=cycle).
 
 A line ` * guest: WORDS` in a comment of tests/guests/NAME.c tells how to run it:
 bare-only (it needs what Rivet does not give a guest), rivet-only (it needs what only Rivet has: the
@@ -16,6 +17,10 @@ from .row import ROOT, Failure, Row, expect
 
 GROUP = "guests"
 VARIANTS = ("", "apicv=off", "apicv=toggle")
+STATE_VARIANTS = ("state=cycle", "state=cycle apicv=off")
+# Whose subject is state that a local APIC must keep.
+STATE_GUESTS = re.compile(r"apic_|ioapic$|extint$|init_|nmi$|paravirt$")
+STATE_CYCLED = r"^rivet: local APICs of vm guest were saved and restored [1-9]\d* times$"
 SUMMARY = r"^SUMMARY: [1-9]\d* tests?, 0 failed$"
 
 
@@ -57,11 +62,13 @@ def guest_row(source, given, shared=0):
         if "bare-only" in given:
             return
         module = f"{elf} kernel vm=guest testdev mem={memory}M vcpus={vcpus} -- {line}"
-        for variant in VARIANTS:
+        cycled = STATE_VARIANTS if STATE_GUESTS.match(source.stem) else ()
+        for variant in (*VARIANTS, *cycled):
             status, guest = run.boot(*model, "--cpus", shared or vcpus, "--mem", memory + 128,
                                      "--options", variant, "--module", module, timeout=timeout)
             compare(variant, said, guest)
-            expect(status, guest, must=[SUMMARY])
+            restored = [STATE_CYCLED] if variant in cycled else []
+            expect(status, guest, must=[SUMMARY, *restored])
             said = said or guest
     name = f"guest: {source.stem}" + (f", {vcpus} vCPUs on {shared}" if shared else "")
     return Row("long" if "long" in given else GROUP, name, body)
