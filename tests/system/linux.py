@@ -126,6 +126,8 @@ def rows():
                              r"^rivet: +interrupts: 0 injected"]),
         debian("apicv=off", "--options", "apicv=off", log=[
             r"^rivet: +interrupts: [1-9]\d* injected"]),
+        debian("state=cycle, 2 vCPUs on 2 CPUs", "--cpus", "2", "--options", "state=cycle", vcpus=2,
+               group="long", log=[r"^rivet: local APICs of vm debian were saved and restored [1-9]\d* times$"]),
         debian("no posted interrupts (haswell)", "--cpu-model", "corei7_haswell_4770",
                log=[no_posting]),
         debian("no virtual-interrupt delivery (corei3_cnl)", "--cpu-model", "corei3_cnl",
