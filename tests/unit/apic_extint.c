@@ -323,6 +323,20 @@ static void test_level_triggered_lint0_under_another_level(void **state)
     assert_int_equal(model_enter(0), -1);
 }
 
+static void test_reset_forgets_what_lint0_was_accepted_for(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    lapic_reset(lapic_of(0), true);
+    mmio_set(0, APIC_SVR, 0x1FF);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    assert_false(lint0_remote_irr());
+    assert_int_equal(model_enter(0), 0x44);
+}
+
 static void test_level_triggered_lint0_is_saved(void **state)
 {
     (void)state;
@@ -454,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
         cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
         cmocka_unit_test(test_level_triggered_lint0_under_another_level),
+        cmocka_unit_test(test_reset_forgets_what_lint0_was_accepted_for),
         cmocka_unit_test(test_level_triggered_lint0_is_saved),
         cmocka_unit_test(test_lint0_nmi_is_edge_triggered),
         cmocka_unit_test(test_lint0_nmi_is_raised_before_an_entry),
