@@ -7,6 +7,7 @@
 #include "apic/regs.h"
 #include "apic/vm.h"
 #include "lib/error.h"
+#include "vmx/decode.h"
 #include "vmx/event.h"
 #include "vmx/exits.h"
 #include "vmx/guest_memory.h"
@@ -16,6 +17,17 @@
 enum { KVM_HC_VAPIC_POLL_IRQ = 1, KVM_HC_SEND_IPI = 10 };
 enum { RIVET_HC_SET_VAPIC = 0x52560001 }; /* "RV", 1 */
 enum { KVM_EPERM = -1, KVM_EINVAL = -22, KVM_ENOSYS = -1000 };
+
+/* Outside of 64-bit mode the guest has 32-bit registers; what is above is left over from before. */
+static uint64_t width(void)
+{
+    return guest_code_mode() == DECODE_64 ? UINT64_MAX : UINT32_MAX;
+}
+
+static uint64_t argument(const struct vcpu *vcpu, unsigned reg)
+{
+    return vcpu->gpr[reg] & width();
+}
 
 /* Send the message to the APIC ids first + n for each bit n of bits. */
 static int64_t send_to_bits(struct vcpu *vcpu, uint64_t bits, uint64_t first,
@@ -40,7 +52,7 @@ static int64_t send_to_bits(struct vcpu *vcpu, uint64_t bits, uint64_t first,
 static int64_t send_ipi(struct vcpu *vcpu)
 {
     uint64_t first = (uint32_t)vcpu->gpr[RDX];
-    uint64_t icr = vcpu->gpr[RSI];
+    uint64_t icr = argument(vcpu, RSI);
     struct apic_message message = {
         .x2apic_format = true,
         .delivery_mode = (uint8_t)field_get(APIC_ICR_DELIVERY_MODE, icr),
@@ -54,8 +66,8 @@ static int64_t send_ipi(struct vcpu *vcpu)
     if (!known || (icr & (APIC_ICR_SHORTHAND | APIC_ICR_LOGICAL)) != 0) {
         return KVM_EINVAL;
     }
-    return send_to_bits(vcpu, vcpu->gpr[RBX], first, &message) +
-           send_to_bits(vcpu, vcpu->gpr[RCX], first + 64, &message);
+    return send_to_bits(vcpu, argument(vcpu, RBX), first, &message) +
+           send_to_bits(vcpu, argument(vcpu, RCX), first + 64, &message);
 }
 
 /*
@@ -65,7 +77,7 @@ static int64_t send_ipi(struct vcpu *vcpu)
  */
 static int64_t set_vapic(struct vcpu *vcpu)
 {
-    return lapic_set_vapic(&vcpu->lapic, vcpu->gpr[RBX]) == RIVET_OK ? 0 : KVM_EINVAL;
+    return lapic_set_vapic(&vcpu->lapic, argument(vcpu, RBX)) == RIVET_OK ? 0 : KVM_EINVAL;
 }
 
 static int64_t hypercall(struct vcpu *vcpu)
@@ -73,7 +85,7 @@ static int64_t hypercall(struct vcpu *vcpu)
     if (guest_cpl() != 0) {
         return KVM_EPERM;
     }
-    switch (vcpu->gpr[RAX]) {
+    switch (argument(vcpu, RAX)) {
     case KVM_HC_VAPIC_POLL_IRQ:
         return 0; /* the exit itself has looked for interrupts */
     case KVM_HC_SEND_IPI:
@@ -87,6 +99,6 @@ static int64_t hypercall(struct vcpu *vcpu)
 
 void exit_vmcall(struct vcpu *vcpu)
 {
-    vcpu->gpr[RAX] = (uint64_t)hypercall(vcpu);
+    vcpu->gpr[RAX] = (uint64_t)hypercall(vcpu) & width();
     event_instruction_done(vcpu);
 }

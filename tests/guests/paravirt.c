@@ -15,6 +15,7 @@
 enum { MSR_PV_EOI = 0x4B564D04, PV_EOI_ENABLED = 1, PV_EOI_FEATURE = 1 << 6 };
 enum { HYPERCALL_SET_VAPIC = 0x52560001, VAPIC_FEATURE = 1 << 0 };
 enum { NO_SUCH_HYPERCALL = -1000, INVALID = -22 };
+#define HIGH_HALF (0x5A5AULL << 48)
 enum { VECTOR = 0x51, VECTOR_LOW = 0x41, VECTOR_HIGH = 0x61, VECTOR_PEER = 0x62 };
 enum { VECTOR_LEVEL = 0x71, VECTOR_SPURIOUS = 0xEF };
 enum { FREE_PIN = 10, TESTDEV_LINES = 0x2000 };
@@ -46,6 +47,23 @@ static int64_t hypercall(uint64_t number, uint64_t argument)
     __asm__ volatile("vmcall" : "+a"(result) : "b"(argument) : "memory");
     return result;
 }
+
+/* The same from compatibility mode; the selectors are those of lib/cpu.c. */
+int64_t hypercall_32(uint64_t number, uint64_t argument);
+__asm__(".text\n"
+        "hypercall_32:\n"
+        "    pushq %rbx\n"
+        "    movq %rdi, %rax\n"
+        "    movq %rsi, %rbx\n"
+        "    pushq $0x18\n"
+        "    pushq $1f\n"
+        "    lretq\n"
+        ".code32\n"
+        "1:  vmcall\n"
+        "    ljmp $0x08, $2f\n"
+        ".code64\n"
+        "2:  popq %rbx\n"
+        "    ret");
 
 static int64_t set_vapic(uint64_t address)
 {
@@ -301,6 +319,9 @@ static void test_vapic_addresses(void)
     report(hypercall(HYPERCALL_SET_VAPIC + 0x1000, good) == NO_SUCH_HYPERCALL,
            "%s, vapic: a number that is no hypercall", mode);
     report(set_vapic(good) == 0, "%s, vapic: an address in memory", mode);
+    report(hypercall_32(HIGH_HALF | HYPERCALL_SET_VAPIC, HIGH_HALF | good) == 0 &&
+               hypercall_32(HYPERCALL_SET_VAPIC, good + 1) == (uint32_t)INVALID,
+           "%s, vapic: from compatibility mode, in 32-bit registers", mode);
     report(refuses_vapic(good + 1) && refuses_vapic(good + 2) && refuses_vapic(good + 3),
            "%s, vapic: refused when not aligned", mode);
     report(refuses_vapic(ram_end) && refuses_vapic(BIT(40)) && refuses_vapic(~3ULL),

@@ -9,7 +9,7 @@
 #include "tests/guests/lib/interrupts.h"
 
 enum { STACK_BYTES = 16384 };
-enum { GDT_CODE = 1, GDT_DATA = 2, GDT_TSS = 4, GDT_TOTAL = 6 };
+enum { GDT_CODE = 1, GDT_DATA = 2, GDT_CODE32 = 3, GDT_TSS = 4, GDT_TOTAL = 6 };
 enum { TSS_BYTES = 104 };
 
 struct guest_cpu {
@@ -36,6 +36,7 @@ void cpu_load_tables(unsigned cpu)
     uint64_t tss = (uintptr_t)me->tss;
     me->gdt[GDT_CODE] = 0x00AF9B000000FFFFULL;
     me->gdt[GDT_DATA] = 0x00CF93000000FFFFULL;
+    me->gdt[GDT_CODE32] = 0x00CF9B000000FFFFULL;
     me->gdt[GDT_TSS] =
         (TSS_BYTES - 1) | (tss & 0xFFFFFF) << 16 | 0x89ULL << 40 | (tss >> 24 & 0xFF) << 56;
     me->gdt[GDT_TSS + 1] = tss >> 32;
