@@ -228,8 +228,7 @@ int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value)
 
 /*
  * "Virtualizing MSR-Based APIC Accesses": hardware reads 8 bytes of the page for any MSR of the
- * range, so those that fault, that are computed at the read, or that PIR can still change must
- * exit.
+ * range, so those that fault and those that are computed at the read must exit.
  */
 bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery)
 {
