@@ -98,6 +98,9 @@ void apicv_settle(struct lapic *lapic)
 
 void apicv_handle_requests(struct lapic *lapic)
 {
+    if (take_request(lapic, LAPIC_REQUEST_EXTINT)) {
+        apic_vm_extint_changed(lapic->vm);
+    }
     if ((atomic_load(&lapic->requests) & LAPIC_REQUEST_APICV) != 0) {
         publish_exits(lapic); /* or what hardware has done up to now is missed when it ends */
         atomic_fetch_and(&lapic->requests, ~(uint32_t)LAPIC_REQUEST_APICV);

@@ -62,15 +62,19 @@ bool extint_accept(struct lapic *lapic)
         return false;
     }
     atomic_fetch_or(&lapic->extint, LAPIC_EXTINT_MESSAGE);
-    apic_port_kick(lapic);
+    apic_request(lapic, LAPIC_REQUEST_EXTINT);
     return true;
 }
 
 /* Cleared first: what the 8259 asks for next, it says during the acknowledge. */
 int extint_acknowledge(struct lapic *lapic)
 {
-    atomic_fetch_and(&lapic->extint, ~(uint32_t)LAPIC_EXTINT_MESSAGE);
-    return apic_port_acknowledge_extint(lapic);
+    uint32_t old = atomic_fetch_and(&lapic->extint, ~(uint32_t)LAPIC_EXTINT_MESSAGE);
+    int vector = apic_port_acknowledge_extint(lapic);
+    if ((old & LAPIC_EXTINT_MESSAGE) != 0) {
+        apic_vm_extint_changed(lapic->vm);
+    }
+    return vector;
 }
 
 void lapic_set_virtual_wire(struct lapic *lapic)

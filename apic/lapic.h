@@ -45,6 +45,7 @@ enum lapic_request {
     LAPIC_REQUEST_EOI_EXITS = 1 << 1, /* I/O APIC routes changed: compute the EOI-exit bitmap */
     LAPIC_REQUEST_ERROR = 1 << 2,     /* an ESR bit was set: raise LVT error */
     LAPIC_REQUEST_LINT0 = 1 << 3,     /* the LINT0 pin rose */
+    LAPIC_REQUEST_EXTINT = 1 << 4,    /* an ExtINT message came: APICv must pause */
 };
 
 /*

@@ -290,7 +290,8 @@ void lapic_restore_pending(struct lapic *lapic, const struct lapic_pending *pend
     if (pending->extint) {
         atomic_fetch_or(&lapic->extint, LAPIC_EXTINT_MESSAGE);
     }
-    apic_request(lapic, LAPIC_REQUEST_APICV); /* ends the restoring at the next entry */
+    /* The first ends the restoring at the next entry. */
+    apic_request(lapic, LAPIC_REQUEST_APICV | LAPIC_REQUEST_EXTINT);
 }
 
 void lapic_restore_tsc_offset(struct lapic *lapic, int64_t offset)

@@ -110,15 +110,13 @@ void timer_write_initial_count(struct lapic *lapic, uint32_t value)
     struct lapic_timer *timer = &lapic->timer;
 
     lapic_timer_poll(lapic, apic_port_tsc());
-    if (!is_counting_mode(timer_mode(timer))) {
-        value = 0;
-    } else {
+    if (is_counting_mode(timer_mode(timer))) {
         timer->period = value * ticks_per_count(lapic);
         timer->expiry = apic_port_tsc() + timer->period;
         timer->armed = value != 0;
+        timer->initial_count = value;
     }
-    timer->initial_count = value;
-    page_write(lapic, APIC_INITIAL_COUNT, value);
+    page_write(lapic, APIC_INITIAL_COUNT, timer->initial_count); /* else the write is ignored */
 }
 
 /* The divisor from bits 3, 1, 0 of the register: 000 is 2, 001 is 4, ... 110 is 128, 111 is 1. */
@@ -249,8 +247,8 @@ void timer_restore(struct lapic *lapic, struct timer_count left)
     timer_reset(lapic);
     timer->lvt = page_read(lapic, APIC_LVT_TIMER);
     timer->divide = decode_divide(page_read(lapic, APIC_DIVIDE));
+    timer->initial_count = page_read(lapic, APIC_INITIAL_COUNT);
     if (is_counting_mode(timer_mode(timer))) {
-        timer->initial_count = page_read(lapic, APIC_INITIAL_COUNT);
         timer->period = timer->initial_count * ticks_per_count(lapic);
         timer->expiry = apic_port_tsc() + left.count * ticks_per_count(lapic) - left.fraction;
         timer->armed = left.count != 0;

@@ -236,7 +236,9 @@ static bool extint_possible(struct apic_vm *vm)
     }
     bool open = ioapic_has_extint(vm);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        open |= vm->lapics[i] != NULL && extint_lvt0_open(vm->lapics[i]);
+        const struct lapic *lapic = vm->lapics[i];
+        open |= lapic != NULL && (extint_lvt0_open(lapic) ||
+                                  (atomic_load(&lapic->extint) & LAPIC_EXTINT_MESSAGE) != 0);
     }
     return open;
 }

@@ -120,6 +120,22 @@ static void test_masked_and_other_vcpus(void **state)
     assert_int_equal(model_enter(0), 0x08);
 }
 
+/* By an MSI, which no register announces: APICv, which could not deliver it, pauses for it. */
+static void test_message_while_apicv_is_active(void **state)
+{
+    (void)state;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x10000);
+    assert_int_equal(model_enter(0), -1);
+    assert_true(lapic_apicv_active(lapic_of(0)));
+    assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEE00000, 0x700), 1);
+    waiting[waiting_count++] = 0x08;
+    assert_int_equal(model_enter(0), 0x08);
+    assert_int_equal(acknowledges, 1);
+    assert_int_equal(model_enter(0), -1);
+    assert_true(lapic_apicv_active(lapic_of(0)));
+}
+
 /* "Local APIC State After It Has Been Disabled": LINT0 is INTR. */
 static void test_disabled_by_msr(void **state)
 {
@@ -457,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_before_local_interrupts),
         cmocka_unit_test(test_next_one_asks_for_a_window),
         cmocka_unit_test(test_masked_and_other_vcpus),
+        cmocka_unit_test(test_message_while_apicv_is_active),
         cmocka_unit_test(test_disabled_by_msr),
         cmocka_unit_test(test_disabled_by_svr),
         cmocka_unit_test(test_ends_halt),

@@ -359,6 +359,20 @@ static void test_regression_34_expired_deadline_is_not_lost(void **unused)
     assert_int_equal(lapic_timer_deadline(lapic_of(0)), UINT64_MAX);
 }
 
+/* "TSC-Deadline Mode": writes of the initial count are ignored, whatever a state has put there. */
+static void test_initial_count_in_deadline_mode_is_ignored(void **unused)
+{
+    (void)unused;
+    start_software(1);
+    struct lapic_state state = state_of(0);
+    poke(&state, APIC_LVT_TIMER, 0x40030);
+    poke(&state, APIC_INITIAL_COUNT, 0x48);
+    set_ok(0, &state);
+    reg_set(0, APIC_INITIAL_COUNT, 5);
+    assert_int_equal(model_read(0, APIC_INITIAL_COUNT), 0x48);
+    assert_int_equal(lapic_timer_deadline(lapic_of(0)), UINT64_MAX);
+}
+
 static void test_deadline_without_its_mode_stays_off(void **unused)
 {
     (void)unused;
@@ -553,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_base_alone_keeps_the_registers),
         cmocka_unit_test(test_bad_base_is_refused),
         cmocka_unit_test(test_regression_34_expired_deadline_is_not_lost),
+        cmocka_unit_test(test_initial_count_in_deadline_mode_is_ignored),
         cmocka_unit_test(test_deadline_without_its_mode_stays_off),
         cmocka_unit_test(test_error_interrupt_on_its_way),
         cmocka_unit_test(test_pending),
