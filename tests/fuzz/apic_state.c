@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzzes restored states: a refused one changes nothing, an accepted one reads back the same. */
+/*
+ * Fuzzes saved and restored states, malformed ones too, against the slow reference; and those restored for
+ * another mode: a refused one changes nothing, an accepted one reads back the same.
+ */
 /* links: apic/accept.c apic/apicv.c apic/eoi.c apic/error.c apic/icr.c apic/ioapic.c */
 /* links: apic/extint.c apic/lapic.c apic/paravirt.c apic/protected.c apic/state.c */
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
-/* links: tests/unit/lib/apic_port_model.c */
+/* links: tests/unit/lib/apic_port_model.c tests/unit/lib/apic_guest.c */
+/* links: tests/unit/lib/apic_differential.c tests/unit/lib/apic_reference.c */
+/* links: tests/unit/lib/apic_differential_state.c */
+/* links: tests/unit/lib/apic_reference_bus.c tests/unit/lib/apic_reference_local.c */
 #include <stdlib.h>
 #include <string.h>
 
 #include "apic/state.h"
 #include "lib/error.h"
+#include "tests/unit/lib/apic_differential.h"
 #include "tests/unit/lib/apic_port_model.h"
 
 enum { SUBJECT = 1 };
@@ -59,15 +66,12 @@ static void drain(void)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void restore_once(const uint8_t *data, size_t size)
 {
     struct lapic_state state;
     uint8_t page[APIC_PAGE_SIZE];
     const char *reason = NULL;
 
-    if (size < 4) {
-        return 0;
-    }
     model_start(&model_all_features, 2);
     model_enable_all();
     if ((data[0] & 1) != 0) {
@@ -80,12 +84,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(page, model.vcpu[SUBJECT].page, sizeof(page));
     if (lapic_set_state(subject(), &state, &reason) != RIVET_OK) {
         check_unchanged(page);
-        return 0;
+        return;
     }
     if ((data[0] & 2) != 0) {
         lapic_restore_base(subject(), (data[0] & 4) != 0 ? 0xFEE00C00 : 0xFEE00800);
     }
     check_read_back();
     drain();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size >= 4 && (data[0] & 0x80) != 0) {
+        differential_run(data[0] % WORLD_COUNT, OPERATIONS_ALL | OPERATIONS_STATE, data + 1,
+                         size - 1);
+    } else if (size >= 4) {
+        restore_once(data, size);
+    }
     return 0;
 }

@@ -5,7 +5,8 @@
 /* links: apic/lvt.c apic/map.c apic/pi.c apic/priority.c apic/registers.c apic/timer.c apic/vm.c */
 /* links: tests/unit/lib/apic_port_model.c tests/unit/lib/apic_guest.c */
 /* links: tests/unit/lib/apic_differential.c tests/unit/lib/apic_reference.c */
-/* links: tests/unit/lib/apic_reference_bus.c */
+/* links: tests/unit/lib/apic_differential_state.c */
+/* links: tests/unit/lib/apic_reference_bus.c tests/unit/lib/apic_reference_local.c */
 #include "tests/unit/lib/apic_differential.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -7,20 +7,20 @@
 #include <string.h>
 
 #include "apic/paravirt.h"
-#include "apic/state.h"
 #include "lib/error.h"
+#include "tests/unit/lib/apic_differential_parts.h"
 #include "tests/unit/lib/apic_guest.h"
 #include "tests/unit/lib/apic_port_model.h"
 #include "tests/unit/lib/apic_reference.h"
 
-static struct ref ref;
+struct ref ref;
 
 static struct {
     const uint8_t *data;
     size_t size;
 } input;
 
-static uint8_t next8(void)
+uint8_t next8(void)
 {
     if (input.size == 0) {
         return 0;
@@ -29,7 +29,7 @@ static uint8_t next8(void)
     return *input.data++;
 }
 
-static uint32_t next32(void)
+uint32_t next32(void)
 {
     uint32_t value = 0;
     for (unsigned i = 0; i < 4; i++) {
@@ -39,7 +39,7 @@ static uint32_t next32(void)
 }
 
 /* Mostly values with few bits, which are more often legal. */
-static uint32_t next_value(void)
+uint32_t next_value(void)
 {
     uint8_t form = next8();
     switch (form & 3) {
@@ -54,7 +54,7 @@ static uint32_t next_value(void)
     }
 }
 
-static void same(uint64_t actual, uint64_t expected, const char *what, uint32_t detail)
+void same(uint64_t actual, uint64_t expected, const char *what, uint32_t detail)
 {
     if (actual != expected) {
         fprintf(stderr, "differs: %s (%x): apic %llx, reference %llx\n", what, detail,
@@ -195,6 +195,30 @@ static void enable_pv_eoi(unsigned cpu)
     same((uint64_t)lapic_write_pv_eoi(&model.vcpu[cpu].lapic, value), RIVET_OK, "PV EOI", cpu);
 }
 
+enum { VAPIC_WORDS = 128 };
+
+/* The vapic word comes, goes, or the guest writes TPR there and exits. */
+static void use_vapic(unsigned cpu)
+{
+    struct model_vcpu *vcpu = &model.vcpu[cpu];
+    unsigned place = VAPIC_WORDS + cpu * 4;
+    uint8_t pick = next8(), tpr = next8();
+
+    if ((pick & 1) != 0) {
+        uint64_t address = (pick & 2) != 0 ? 0 : MODEL_RAM_BASE + place;
+        same((uint64_t)lapic_set_vapic(&vcpu->lapic, address), RIVET_OK, "vapic", cpu);
+        return;
+    }
+    vcpu->in_guest = false;
+    settle();
+    if (vcpu->lapic.paravirt.vapic_published && model_ram[place] != tpr) {
+        model_ram[place] = tpr;
+        lapic_after_exit(&vcpu->lapic);
+        vcpu->in_guest = false;
+        ref.lapic[cpu].tpr = tpr;
+    }
+}
+
 /* If the byte says so, clearing it is the EOI; the reference does what its register would. */
 static bool pv_eoi(unsigned cpu)
 {
@@ -262,70 +286,6 @@ static void power_up(unsigned cpu)
     ref_reset(&ref, cpu, false);
 }
 
-/* The pieces of a saved local APIC, restored in the order that the digits of a number give. */
-struct saved {
-    struct lapic_state state;
-    uint64_t base, deadline;
-    int64_t tsc_offset;
-    struct lapic_pending pending;
-};
-
-static void restore_piece(struct lapic *lapic, const struct saved *saved, unsigned piece)
-{
-    const char *reason = NULL;
-    switch (piece) {
-    case 0:
-        same((uint64_t)lapic_set_state(lapic, &saved->state, &reason), RIVET_OK, "restore", 0);
-        break;
-    case 1:
-        same((uint64_t)lapic_restore_base(lapic, saved->base), RIVET_OK, "restore", 1);
-        break;
-    case 2:
-        lapic_restore_tsc_offset(lapic, saved->tsc_offset);
-        break;
-    case 3:
-        lapic_restore_deadline(lapic, saved->deadline);
-        break;
-    default:
-        lapic_restore_pending(lapic, &saved->pending);
-        break;
-    }
-}
-
-static void restore_all(struct lapic *lapic, const struct saved *saved, unsigned order)
-{
-    bool done[5] = { false };
-    for (unsigned left = 5; left > 0; left--) {
-        unsigned skip = order % left;
-        unsigned piece = 0;
-        order /= left;
-        for (; done[piece] || skip > 0; piece++) {
-            skip -= !done[piece];
-        }
-        done[piece] = true;
-        restore_piece(lapic, saved, piece);
-    }
-}
-
-/* Save, wipe, restore: the guest must not notice. */
-static void save_and_restore(unsigned cpu)
-{
-    struct model_vcpu *vcpu = &model.vcpu[cpu];
-    struct lapic *lapic = &vcpu->lapic;
-    struct saved saved = { .base = lapic_read_base(lapic), .tsc_offset = lapic->tsc_offset };
-    uint8_t order = next8();
-    const char *reason;
-
-    same((uint64_t)lapic_get_state(lapic, &saved.state, &reason), RIVET_OK, "save", 0);
-    saved.deadline = lapic_get_deadline(lapic);
-    saved.pending = lapic_get_pending(lapic);
-    vcpu->in_guest = false;
-    lapic_reset(lapic, false);
-    lapic->tsc_offset = 0;
-    restore_all(lapic, &saved, order);
-    lapic_timer_poll(lapic, model.tsc);
-}
-
 static void toggle_interrupts(unsigned cpu)
 {
     bool now = !ref.lapic[cpu].interrupts_enabled;
@@ -335,12 +295,9 @@ static void toggle_interrupts(unsigned cpu)
 /* HLT with interrupts enabled or not: is there something to wake for? */
 static void look_for_wakeup(unsigned cpu)
 {
-    struct ref_lapic *expected = &ref.lapic[cpu];
-    bool enabled = expected->interrupts_enabled;
-    struct ref copy = ref;
+    bool enabled = ref.lapic[cpu].interrupts_enabled;
+    int vector = ref_pending_interrupt(&ref, cpu);
 
-    copy.lapic[cpu].interrupts_enabled = true;
-    int vector = ref_take_interrupt(&copy, cpu);
     same((uint64_t)lapic_has_interrupt(&model.vcpu[cpu].lapic), (uint64_t)vector, "wake-up", cpu);
     same(enabled && vector >= 0, false, "an interrupt was left over", cpu);
 }
@@ -389,6 +346,34 @@ static void drive_line(void)
     uint8_t pick = next8();
     ioapic_set_line(&model.vm, (pick >> 1) % REF_PINS, (pick & 1) != 0);
     ref_line(&ref, (pick >> 1) % REF_PINS, (pick & 1) != 0);
+}
+
+/* The 8259 pair lowers its output when it is asked for the vector. */
+static int acknowledge(struct lapic *lapic)
+{
+    lapic_set_lint0(lapic, false);
+    return REF_PIC_VECTOR;
+}
+
+/* LINT0 by an 8259 pair or something else; the other sources. */
+static void local_source(unsigned cpu)
+{
+    static const uint16_t others[] = { APIC_LVT_CMCI, APIC_LVT_THERMAL, APIC_LVT_PMI,
+                                       APIC_LVT_LINT1 };
+    struct lapic *lapic = &model.vcpu[cpu].lapic;
+    uint8_t pick = next8();
+    bool high = (pick & 1) != 0;
+
+    if (pick < 0x40) {
+        lapic_local_interrupt(lapic, others[pick % 4]);
+        ref_local_interrupt(&ref, cpu, others[pick % 4]);
+    } else if (!ref.has_pic) {
+        ref.has_pic = true;
+        apic_vm_set_extint_source(&model.vm, APIC_EXTINT_LIVE);
+    } else {
+        lapic_set_lint0(lapic, high);
+        ref_lint0(&ref, cpu, high);
+    }
 }
 
 static void access_ioapic(void)
@@ -461,7 +446,7 @@ static void register_operation(unsigned cpu, uint8_t which)
         look_for_wakeup(cpu);
         break;
     case 4:
-        save_and_restore(cpu);
+        differential_state(cpu, which);
         break;
     default:
         access_register(cpu);
@@ -482,7 +467,11 @@ static void icr_operation(unsigned cpu, uint8_t which)
         send_msi();
         break;
     case 5:
-        enable_pv_eoi(cpu);
+        if ((which & 8) != 0) {
+            use_vapic(cpu);
+        } else {
+            enable_pv_eoi(cpu);
+        }
         break;
     case 3:
         if (next8() == 0) {
@@ -512,7 +501,11 @@ static void ioapic_operation(unsigned cpu, uint8_t which)
         eoi(cpu);
         break;
     default:
-        drive_line();
+        if ((which & 8) != 0) {
+            local_source(cpu);
+        } else {
+            drive_line();
+        }
         break;
     }
 }
@@ -549,6 +542,10 @@ static void one_operation(enum differential_world world, unsigned operations)
         switch_apicv();
         return;
     }
+    if ((operations & OPERATIONS_STATE) != 0 && which >= 0xA0) {
+        differential_state(cpu, which);
+        return;
+    }
     switch (1U << (pick / REF_VCPUS % 4) & operations) {
     case OPERATIONS_REGISTERS:
         register_operation(cpu, which);
@@ -580,6 +577,7 @@ static void start(enum differential_world world)
     model.vm.tsc_per_timer_tick = REF_TICKS_PER_COUNT;
     ref_start(&ref);
     ref.tsc = model.tsc;
+    model.acknowledge = acknowledge;
     settle();
 }
 

@@ -24,6 +24,7 @@ enum {
     OPERATIONS_IOAPIC = 1 << 2,
     OPERATIONS_TIME = 1 << 3,
     OPERATIONS_ALL = 0xF,
+    OPERATIONS_STATE = 1 << 4, /* many of them: states saved, and set, malformed ones too */
 };
 
 /* Aborts with a message when apic/ and the reference differ. */

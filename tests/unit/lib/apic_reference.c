@@ -57,21 +57,42 @@ bool ref_accept(struct ref_lapic *apic, unsigned vector, bool level)
     return true;
 }
 
+int ref_pending_interrupt(const struct ref *ref, unsigned cpu)
+{
+    const struct ref_lapic *apic = &ref->lapic[cpu];
+    int vector = highest(apic->irr);
+    return vector < 0 || vector / 16 <= (int)ref_ppr(apic) / 16 ? -1 : vector;
+}
+
+static bool pic_asks(const struct ref_lapic *apic)
+{
+    if (mode(apic) == OFF) {
+        return apic->lint0;
+    }
+    return apic->extint || (apic->lint0 && (apic->lvt[LINT0] & 0x10700) == 0x700);
+}
+
 int ref_take_interrupt(struct ref *ref, unsigned cpu)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
-    int vector = highest(apic->irr);
-    if (vector < 0 || !apic->interrupts_enabled || vector / 16 <= (int)ref_ppr(apic) / 16) {
+    if (!apic->interrupts_enabled) {
         return -1;
     }
-    apic->irr[vector] = false;
-    apic->isr[vector] = true;
+    if (pic_asks(apic)) {
+        apic->extint = apic->lint0 = false;
+        return REF_PIC_VECTOR;
+    }
+    int vector = ref_pending_interrupt(ref, cpu);
+    if (vector >= 0) {
+        apic->irr[vector] = false;
+        apic->isr[vector] = true;
+    }
     return vector;
 }
 
 /* --- Timer ------------------------------------------------------------------------------------ */
 
-static unsigned timer_mode(const struct ref_lapic *apic)
+unsigned ref_timer_mode(const struct ref_lapic *apic)
 {
     return apic->lvt[TIMER] >> 17 & 3;
 }
@@ -105,7 +126,7 @@ static void timer_step(struct ref *ref, struct ref_lapic *apic)
     apic->count--;
     if (apic->count == 0) {
         timer_fires(apic);
-        apic->count = timer_mode(apic) == 1 ? apic->initial : 0;
+        apic->count = ref_timer_mode(apic) == 1 ? apic->initial : 0;
     }
 }
 
@@ -127,9 +148,9 @@ void ref_set_tsc_offset(struct ref *ref, unsigned cpu, int64_t offset)
 
 static void set_lvt_timer(struct ref_lapic *apic, uint32_t value)
 {
-    unsigned old = timer_mode(apic);
+    unsigned old = ref_timer_mode(apic);
     apic->lvt[TIMER] = value;
-    if (old != timer_mode(apic) && (old > 1 || timer_mode(apic) > 1)) {
+    if (old != ref_timer_mode(apic) && (old > 1 || ref_timer_mode(apic) > 1)) {
         apic->count = apic->initial = 0;
         apic->deadline = 0;
     }
@@ -137,7 +158,7 @@ static void set_lvt_timer(struct ref_lapic *apic, uint32_t value)
 
 static void set_initial(struct ref_lapic *apic, uint32_t value)
 {
-    if (timer_mode(apic) > 1) {
+    if (ref_timer_mode(apic) > 1) {
         return;
     }
     apic->initial = apic->count = value;
@@ -153,7 +174,7 @@ static const struct {
     { 0x350, 0x1A7FF }, { 0x360, 0x1A7FF }, { 0x370, 0x100FF },
 };
 
-static int lvt_at(uint32_t offset)
+int ref_lvt_at(uint32_t offset)
 {
     for (int i = 0; i < 7; i++) {
         if (lvts[i].offset == offset) {
@@ -171,6 +192,11 @@ static void set_lvt(struct ref_lapic *apic, int index, uint32_t value)
     }
     if (index == TIMER) {
         set_lvt_timer(apic, value);
+    } else if (index == LINT0) {
+        bool level = (value & 0x8700) == 0x8000;
+        apic->lint0_vector = level ? apic->lint0_vector : 0;
+        apic->lvt[LINT0] = value | (apic->lint0_vector != 0 ? 0x4000 : 0);
+        ref_look_at_lint0(apic);
     } else {
         apic->lvt[index] = value;
     }
@@ -187,12 +213,12 @@ static uint32_t divide_register(const struct ref_lapic *apic)
     return 0;
 }
 
-static void set_divide(struct ref_lapic *apic, uint32_t value)
+uint32_t ref_divisor(uint32_t value)
 {
     static const uint32_t divisors[16] = {
         2, 4, 8, 16, 2, 4, 8, 16, 32, 64, 128, 1, 32, 64, 128, 1
     };
-    apic->divide = divisors[value & 0xB];
+    return divisors[value & 0xB];
 }
 
 void ref_reset(struct ref *ref, unsigned cpu, bool init)
@@ -209,6 +235,7 @@ void ref_reset(struct ref *ref, unsigned cpu, bool init)
     apic->init = init && old.init;
     apic->sipi = init && old.sipi;
     apic->sipi_vector = old.sipi_vector;
+    apic->lint0 = old.lint0;
     apic->id = keep ? old.id : mode(apic) == X2APIC ? cpu : cpu << 24;
     apic->ldr = mode(apic) == X2APIC ? 1U << cpu : 0;
     apic->dfr = 0xFFFFFFFF;
@@ -269,8 +296,11 @@ static void eoi(struct ref *ref, struct ref_lapic *apic)
         return;
     }
     apic->isr[vector] = false;
-    if (apic->tmr[vector] && (apic->svr & 0x1000) == 0) {
-        ref_ioapic_eoi(ref, (unsigned)vector);
+    if (apic->tmr[vector]) {
+        ref_lint0_eoi(apic, (unsigned)vector);
+        if ((apic->svr & 0x1000) == 0) {
+            ref_ioapic_eoi(ref, (unsigned)vector);
+        }
     }
 }
 
@@ -289,7 +319,7 @@ static void set_svr(struct ref *ref, struct ref_lapic *apic, uint32_t value)
 }
 
 /* Registers that both modes have, and the same bits in each. */
-static uint32_t read_common(const struct ref_lapic *apic, uint32_t offset)
+uint32_t ref_read_common(const struct ref_lapic *apic, uint32_t offset)
 {
     if (offset >= 0x100 && offset < 0x180) {
         return word(apic->isr, (offset - 0x100) / 16);
@@ -300,8 +330,8 @@ static uint32_t read_common(const struct ref_lapic *apic, uint32_t offset)
     if (offset >= 0x200 && offset < 0x280) {
         return word(apic->irr, (offset - 0x200) / 16);
     }
-    if (lvt_at(offset) >= 0) {
-        return apic->lvt[lvt_at(offset)];
+    if (ref_lvt_at(offset) >= 0) {
+        return apic->lvt[ref_lvt_at(offset)];
     }
     switch (offset) {
     case 0x20:
@@ -331,8 +361,8 @@ static uint32_t read_common(const struct ref_lapic *apic, uint32_t offset)
 
 static void write_common(struct ref *ref, struct ref_lapic *apic, uint32_t offset, uint32_t value)
 {
-    if (lvt_at(offset) >= 0) {
-        set_lvt(apic, lvt_at(offset), value);
+    if (ref_lvt_at(offset) >= 0) {
+        set_lvt(apic, ref_lvt_at(offset), value);
         return;
     }
     switch (offset) {
@@ -353,14 +383,14 @@ static void write_common(struct ref *ref, struct ref_lapic *apic, uint32_t offse
         set_initial(apic, value);
         break;
     case 0x3E0:
-        set_divide(apic, value);
+        apic->divide = ref_divisor(value);
         break;
     default:
         break;
     }
 }
 
-static bool exists(uint32_t offset)
+bool ref_exists(uint32_t offset)
 {
     return offset == 0x20 || offset == 0x30 || (offset >= 0x80 && offset <= 0x280) ||
            (offset >= 0x2F0 && offset <= 0x390) || offset == 0x3E0;
@@ -369,7 +399,7 @@ static bool exists(uint32_t offset)
 uint32_t ref_mmio_read(struct ref *ref, unsigned cpu, uint32_t offset)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
-    if (!exists(offset)) {
+    if (!ref_exists(offset)) {
         ref_error(apic, 0x80);
         return 0;
     }
@@ -381,14 +411,14 @@ uint32_t ref_mmio_read(struct ref *ref, unsigned cpu, uint32_t offset)
     case 0x310:
         return (uint32_t)(apic->icr >> 32);
     default:
-        return read_common(apic, offset);
+        return ref_read_common(apic, offset);
     }
 }
 
 void ref_mmio_write(struct ref *ref, unsigned cpu, uint32_t offset, uint32_t value)
 {
     struct ref_lapic *apic = &ref->lapic[cpu];
-    if (!exists(offset)) {
+    if (!ref_exists(offset)) {
         ref_error(apic, 0x80);
         return;
     }
@@ -419,7 +449,7 @@ void ref_mmio_write(struct ref *ref, unsigned cpu, uint32_t offset, uint32_t val
 }
 
 /* Bits that must be 0 in a WRMSR; -1: the register does not exist for writing. */
-static int64_t reserved(uint32_t msr)
+int64_t ref_reserved(uint32_t msr)
 {
     switch (msr) {
     case 0x808:
@@ -462,11 +492,11 @@ int ref_msr_read(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t *value)
         *value = msr == 0x1B ? apic->base : apic->deadline;
         return 0;
     }
-    if (msr < 0x800 || msr > 0x8FF || mode(apic) != X2APIC || !exists(offset) || offset == 0x90 ||
-        offset == 0xB0 || offset == 0xC0 || offset == 0xE0 || offset == 0x310) {
+    if (msr < 0x800 || msr > 0x8FF || mode(apic) != X2APIC || !ref_exists(offset) ||
+        offset == 0x90 || offset == 0xB0 || offset == 0xC0 || offset == 0xE0 || offset == 0x310) {
         return REF_GP;
     }
-    *value = offset == 0x300 ? apic->icr : read_common(apic, offset);
+    *value = offset == 0x300 ? apic->icr : ref_read_common(apic, offset);
     return 0;
 }
 
@@ -478,12 +508,12 @@ int ref_msr_write(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t value)
         return write_base(ref, cpu, value);
     }
     if (msr == 0x6E0) {
-        apic->deadline = timer_mode(apic) == 2 ? value : 0;
+        apic->deadline = ref_timer_mode(apic) == 2 ? value : 0;
         check_deadline(ref, apic);
         return 0;
     }
-    if (mode(apic) != X2APIC || reserved(msr) < 0 || (value & (uint64_t)reserved(msr)) != 0 ||
-        (msr != 0x830 && value >> 32 != 0)) {
+    if (mode(apic) != X2APIC || ref_reserved(msr) < 0 ||
+        (value & (uint64_t)ref_reserved(msr)) != 0 || (msr != 0x830 && value >> 32 != 0)) {
         return REF_GP;
     }
     if (msr == 0x830) {

@@ -13,6 +13,8 @@ enum { REF_VCPUS = 4, REF_PINS = 24, REF_GP = -1, REF_TIME_STEP = 1000 };
 /* Host TSC ticks per timer count at divide 1. */
 enum { REF_TICKS_PER_COUNT = 10000 };
 
+enum { REF_PIC_VECTOR = 0x0B };
+
 struct ref_lapic {
     uint64_t base;
     uint32_t id, ldr, dfr, tpr, svr, esr;
@@ -27,6 +29,9 @@ struct ref_lapic {
     unsigned nmis;
     bool init, sipi;
     uint8_t sipi_vector;
+    bool lint0;           /* the pin */
+    uint8_t lint0_vector; /* of a level from it that awaits its EOI; 0: none */
+    bool extint;          /* an ExtINT message */
 };
 
 struct ref_pin {
@@ -40,6 +45,7 @@ struct ref {
     struct ref_lapic lapic[REF_VCPUS];
     uint32_t ioapic_id, ioapic_select;
     struct ref_pin pin[REF_PINS];
+    bool has_pic; /* an 8259 pair asks by ExtINT; its vector is REF_PIC_VECTOR */
 };
 
 void ref_start(struct ref *ref);
@@ -50,8 +56,26 @@ void ref_mmio_write(struct ref *ref, unsigned cpu, uint32_t offset, uint32_t val
 int ref_msr_read(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t *value);
 int ref_msr_write(struct ref *ref, unsigned cpu, uint32_t msr, uint64_t value);
 
-/* The interrupt that the CPU takes now, in service from then on; -1 for none. */
+/*
+ * The interrupt that the CPU takes now, in service from then on; -1 for none. That of the 8259 pair goes first
+ * and is not in service; its output is low then.
+ */
 int ref_take_interrupt(struct ref *ref, unsigned cpu);
+
+/* What ends HLT: the vector of the local APIC that PPR lets through, or -1, whatever IF says. */
+int ref_pending_interrupt(const struct ref *ref, unsigned cpu);
+
+/* A pin: LINT0's level; and an interrupt of another local source, by its offset. */
+void ref_lint0(struct ref *ref, unsigned cpu, bool level);
+void ref_local_interrupt(struct ref *ref, unsigned cpu, uint32_t offset);
+
+/*
+ * The registers in the layout of struct kvm_lapic_state, REF_STATE_SIZE bytes: as they are; and set, with
+ * false and no change for a state in which no local APIC can be.
+ */
+enum { REF_STATE_SIZE = 1024 };
+void ref_get_state(const struct ref *ref, unsigned cpu, uint8_t *bytes);
+bool ref_set_state(struct ref *ref, unsigned cpu, const uint8_t *bytes);
 
 void ref_set_tsc_offset(struct ref *ref, unsigned cpu, int64_t offset);
 void ref_pass_time(struct ref *ref, unsigned steps);

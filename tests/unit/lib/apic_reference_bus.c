@@ -11,7 +11,7 @@ struct message {
     unsigned mode, vector;
 };
 
-static bool takes(struct ref_lapic *apic, const struct message *message)
+static bool takes(const struct ref *ref, struct ref_lapic *apic, const struct message *message)
 {
     switch (message->mode) {
     case 0:
@@ -33,6 +33,9 @@ static bool takes(struct ref_lapic *apic, const struct message *message)
             apic->sipi_vector = (uint8_t)message->vector;
         }
         return true;
+    case 7:
+        apic->extint |= ref->has_pic && enabled(apic);
+        return ref->has_pic && enabled(apic);
     default:
         return false;
     }
@@ -77,7 +80,7 @@ static bool lowest_priority(struct ref *ref, const bool *candidates, const struc
         return false;
     }
     ref->arbitration = (unsigned)winner;
-    return takes(&ref->lapic[winner], message);
+    return takes(ref, &ref->lapic[winner], message);
 }
 
 static bool deliver(struct ref *ref, const bool *candidates, const struct message *message)
@@ -88,7 +91,7 @@ static bool deliver(struct ref *ref, const bool *candidates, const struct messag
     }
     for (unsigned i = 0; i < REF_VCPUS; i++) {
         if (candidates[i]) {
-            taken |= takes(&ref->lapic[i], message);
+            taken |= takes(ref, &ref->lapic[i], message);
         }
     }
     return taken;

@@ -21,6 +21,18 @@ static inline bool enabled(const struct ref_lapic *apic)
 }
 
 uint32_t ref_ppr(const struct ref_lapic *apic);
+unsigned ref_timer_mode(const struct ref_lapic *apic);
+
+/* A register that both modes have; the index of an LVT entry, -1 for another offset; what a WRMSR must not set. */
+uint32_t ref_read_common(const struct ref_lapic *apic, uint32_t offset);
+int ref_lvt_at(uint32_t offset);
+bool ref_exists(uint32_t offset);
+int64_t ref_reserved(uint32_t msr);
+uint32_t ref_divisor(uint32_t value);
+
+/* LINT0: its entry was written or a level from it had its EOI. */
+void ref_look_at_lint0(struct ref_lapic *apic);
+void ref_lint0_eoi(struct ref_lapic *apic, unsigned vector);
 
 /* A fixed interrupt arrives: whether it was accepted. An error is detected. */
 bool ref_accept(struct ref_lapic *apic, unsigned vector, bool level);
