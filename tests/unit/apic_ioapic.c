@@ -82,6 +82,7 @@ static void test_edge(void **state)
     line(4, true);
     line(4, true);
     assert_int_equal(received(), 0x34);
+    line(4, true); /* still */
     assert_int_equal(received(), -1);
     assert_false(remote_irr(4));
     line(4, false);
