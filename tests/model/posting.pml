@@ -26,14 +26,17 @@
  * holds: SOFTWARE=3
  * holds: SOFTWARE=2 DEVICES=1
  * holds: SOFTWARE=1 DEVICES=1 TIMERS=1
+ * holds: SOFTWARE=2 PROTECTED=1
  * small: SOFTWARE=2
  * small: SOFTWARE=1 DEVICES=1
  * small: SOFTWARE=1 TIMERS=1
+ * small: SOFTWARE=1 PROTECTED=1
  * mutants of SOFTWARE=2: ON_BEFORE_PIR PIR_BEFORE_ON PIR_NOT_EXCHANGED ENTRY_NO_BARRIER BLOCK_NO_BARRIER
  * mutants of SOFTWARE=2: POSTER_NO_BARRIER BLOCK_NO_CHECK PULL_ONLY_ACTIVE WAKE_NO_COMPARE NOTICE_BEFORE_WAKE
  * mutants of SOFTWARE=2: HLT_NO_SHADOW MIGRATE_NO_NOTICE
  * mutants of SOFTWARE=1 DEVICES=1: BLOCK_NO_CHECK LOAD_NO_CHECK WAKE_WITHOUT_ON
  * mutants of SOFTWARE=1 TIMERS=1: TIMER_NOT_ARMED
+ * mutants of SOFTWARE=1 PROTECTED=1: BLOCK_NO_CHECK NO_SELF_NOTIFICATION
  */
 
 #ifndef SOFTWARE
@@ -44,6 +47,9 @@
 #endif
 #ifndef TIMERS
 #define TIMERS 0
+#endif
+#ifndef PROTECTED
+#define PROTECTED 0 /* a protected local APIC: software pulls nothing, APICv stays active */
 #endif
 #define SOURCES (SOFTWARE + DEVICES + TIMERS)
 #define DEVICE  SOFTWARE
@@ -263,6 +269,9 @@ inline handle_request()
 inline take_interrupt(i)
 {
     assert(!delivered[i]);
+#if PROTECTED
+    halted = false;
+#endif
     virr[i] = false;
     delivered[i] = true
 }
@@ -435,6 +444,12 @@ settle:
     atomic {
         if
         :: !halted -> goto runnable
+#if PROTECTED /* lapic_may_wake: hardware decides, with the vCPU in HLT */
+        :: halted && (on || ANY(virr)) -> goto runnable
+        :: halted && !on && !ANY(virr) -> goto settled
+        fi
+    }
+#else
         :: else
         fi;
         if
@@ -444,6 +459,7 @@ settle:
     }
     empty_pir();
     CLEAR_ON_LAST;
+#endif
 settled:
     /* halt_block */
     atomic {
@@ -486,6 +502,14 @@ runnable:
     seen_on = on;
 #endif
     mode = GUEST;
+#if PROTECTED /* protected_before_entry: a notification to itself, which waits for guest mode */
+    if
+#ifndef NO_SELF_NOTIFICATION
+    :: on -> IRR(V_POKE, me) = true
+#endif
+    :: else
+    fi;
+#else
     atomic {
         handle_request();
 #ifdef ENTRY_NO_BARRIER
@@ -507,6 +531,7 @@ entered:
         :: else
         fi
     }
+#endif
 
 guest:
     if
@@ -531,7 +556,7 @@ quiet:
     fi;
 leave: /* visible now, or only with the next locked operation */
     atomic {
-        apicv = true;
+        apicv = true; /* whatever it was: it counts in guest mode only */
         if
         :: mode = ROOT
         :: skip
