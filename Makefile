@@ -216,7 +216,7 @@ lint:  ## clang-format, cppcheck and clang-tidy over the whole tree
 coverage:  ## line and branch coverage of the unit tests; fails if that of apic/ is low
 	$(Q)tools/deps unit coverage
 	$(Q)$(parallel) unit-binaries BUILD=$(BUILD)/coverage \
-	    UNIT_FLAGS="-O0 --coverage"
+	    UNIT_FLAGS="-O0 --coverage -fprofile-update=atomic"
 	$(Q)find $(BUILD)/coverage -name '*.gcda' -delete
 	$(Q)tests/run --build $(BUILD)/coverage unit
 	$(Q)gcovr --root . --object-directory $(BUILD)/coverage --exclude tests/ --print-summary \
