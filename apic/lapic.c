@@ -226,50 +226,41 @@ int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value)
     return is_x2apic_msr(lapic, msr) ? write_x2apic(lapic, msr, value) : ERR_GP;
 }
 
+/* Bits of lapic_direct_reads and lapic_direct_writes. */
+#define DIRECT(offset)      BIT((offset) / APIC_REGISTER_STRIDE)
+#define DIRECT_BANK(offset) (0xFFULL << (offset) / APIC_REGISTER_STRIDE)
+#define HARDWARE_READS \
+    (DIRECT(APIC_TPR) | DIRECT(APIC_PPR) | DIRECT_BANK(APIC_ISR) | DIRECT_BANK(APIC_IRR))
+/* Without those computed at the read, and LVT CMCI, which may not exist. */
+#define VIRTUAL_READS                                                                 \
+    (HARDWARE_READS | DIRECT(APIC_ID) | DIRECT(APIC_VERSION) | DIRECT(APIC_LDR) |     \
+     DIRECT(APIC_SVR) | DIRECT_BANK(APIC_TMR) | DIRECT(APIC_ESR) | DIRECT(APIC_ICR) | \
+     DIRECT(APIC_LVT_TIMER) | DIRECT(APIC_LVT_THERMAL) | DIRECT(APIC_LVT_PMI) |       \
+     DIRECT(APIC_LVT_LINT0) | DIRECT(APIC_LVT_LINT1) | DIRECT(APIC_LVT_ERROR) |       \
+     DIRECT(APIC_INITIAL_COUNT) | DIRECT(APIC_DIVIDE))
+
 /*
- * "Virtualizing MSR-Based APIC Accesses": hardware reads 8 bytes of the page for any MSR of the
- * range, so those that fault and those that are computed at the read must exit.
+ * "Virtualizing MSR-Based APIC Accesses": hardware reads 8 bytes of the virtual-APIC page for any MSR
+ * of the range, so those must exit that fault, that are computed at the read, or that software holds.
  */
-bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery)
+uint64_t lapic_direct_reads(const struct lapic *lapic)
 {
-    if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST) {
-        return false;
+    if (!lapic_apicv_active(lapic) || !lapic->vm->features.register_virt) {
+        return DIRECT(APIC_TPR);
     }
-    uint32_t offset = msr_to_offset(msr);
-    const struct lapic_register *reg = register_known(offset);
-    if (reg == NULL || (reg->access & REGISTER_X2APIC_READ) == 0) {
-        return false;
-    }
-    switch (offset) {
-    case APIC_TPR:
-        return true;
-    case APIC_PPR:
-        return register_virt && interrupt_delivery;
-    case APIC_CURRENT_COUNT:
-    case APIC_LVT_CMCI: /* may not exist */
-        return false;
-    default:
-        return register_virt;
-    }
+    return lapic_is_protected(lapic) ? HARDWARE_READS : VIRTUAL_READS;
 }
 
-bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery)
+uint64_t lapic_direct_writes(const struct lapic *lapic)
 {
-    switch (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST ? 0 : msr_to_offset(msr)) {
-    case APIC_TPR:
-        return true;
-    case APIC_EOI:
-    case APIC_SELF_IPI:
-        return interrupt_delivery;
-    default:
-        return false;
+    uint64_t writes = DIRECT(APIC_TPR);
+    if (lapic_apicv_active(lapic)) {
+        writes |= DIRECT(APIC_EOI);
+        /* A protected one is active while software has disabled it, and accepts none then. */
+        bool accepts = !lapic_is_protected(lapic) || lapic->software_enabled;
+        writes |= accepts ? DIRECT(APIC_SELF_IPI) : 0;
     }
-}
-
-bool lapic_msr_is_hardware(uint32_t msr)
-{
-    return msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST &&
-           page_is_hardware(msr_to_offset(msr));
+    return writes;
 }
 
 /* --- The xAPIC window ----------------------------------------------------------------------- */

@@ -151,20 +151,13 @@ int lapic_read_msr(struct lapic *lapic, uint32_t msr, uint64_t *value);
 int lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);
 
 /*
- * For the MSR bitmap: may the CPU read (write) that MSR of 800H-8FFH itself while "virtualize
- * x2APIC mode" is in use, the guest being in x2APIC mode? Reads: register_virt tells whether
- * "APIC-register virtualization" is on; writes: interrupt_delivery likewise. False: it must exit,
- * because hardware would not raise the #GP due, would read a stale value, or does not virtualize
- * it. Pure.
+ * For the MSR bitmap while "virtualize x2APIC mode" is in use, the guest being in x2APIC mode: bit n of
+ * 0-63 says that the CPU may read (write) MSR 800H + n itself. The others and those above must exit,
+ * because hardware would not raise the #GP due, would read a stale value, or does not virtualize it.
+ * The answer holds until the next apic_port_refresh_controls. Owner.
  */
-bool lapic_msr_read_direct(uint32_t msr, bool register_virt, bool interrupt_delivery);
-bool lapic_msr_write_direct(uint32_t msr, bool interrupt_delivery);
-
-/*
- * For the MSR bitmap of a protected local APIC: is that MSR of 800H-8FFH one whose value hardware
- * holds? Reads of all others must exit: software holds them elsewhere. Pure.
- */
-bool lapic_msr_is_hardware(uint32_t msr);
+uint64_t lapic_direct_reads(const struct lapic *lapic);
+uint64_t lapic_direct_writes(const struct lapic *lapic);
 
 /* Access to the 4 KiB xAPIC window; offset 0..0xFFF, size 1, 2, 4 or 8. Only in xAPIC mode. */
 uint64_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, unsigned size);

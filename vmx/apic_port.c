@@ -158,62 +158,14 @@ void apic_port_refresh_controls(struct lapic *lapic)
 
 /* --- Writing them ------------------------------------------------------------------------------------ */
 
-/* x2APIC registers (MSR numbers) whose reads APIC-register virtualization answers as software would. */
-static const struct {
-    uint16_t first, last;
-} virtual_reads[] = {
-    { IA32_X2APIC_APICID, IA32_X2APIC_VERSION },
-    { IA32_X2APIC_PPR, IA32_X2APIC_PPR },
-    { IA32_X2APIC_LDR, IA32_X2APIC_LDR },
-    { IA32_X2APIC_SIVR, IA32_X2APIC_SIVR },
-    { IA32_X2APIC_ISR0, IA32_X2APIC_IRR0 + 7 },
-    { IA32_X2APIC_ESR, IA32_X2APIC_ESR },
-    { IA32_X2APIC_ICR, IA32_X2APIC_ICR },
-    { IA32_X2APIC_LVT_TIMER, IA32_X2APIC_INIT_COUNT },
-    { IA32_X2APIC_DIV_CONF, IA32_X2APIC_DIV_CONF },
-};
-
-/*
- * Reads of the current count exit: it is computed. So do reads of registers that do not exist, since
- * hardware would answer them from the page instead of raising #GP.
- */
-static void allow_virtual_reads(uint8_t *bitmap)
+static void write_msr_bitmap(struct vcpu *vcpu, bool x2apic)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(virtual_reads); i++) {
-        for (uint32_t msr = virtual_reads[i].first; msr <= virtual_reads[i].last; msr++) {
-            msr_bitmap_set(bitmap, msr, false, true);
-        }
-    }
-}
-
-/* Of a protected local APIC hardware answers what it holds, and nothing else. */
-static void allow_hardware_reads(uint8_t *bitmap)
-{
-    for (uint32_t msr = 0x800; msr <= 0x8FF; msr++) {
-        msr_bitmap_set(bitmap, msr, !lapic_msr_is_hardware(msr), true);
-    }
-}
-
-static void write_msr_bitmap(struct vcpu *vcpu, bool x2apic, bool register_virt, bool delivery)
-{
-    bool protected = lapic_is_protected(&vcpu->lapic);
-    uint8_t *bitmap = vcpu->msr_bitmap;
-    msr_bitmap_intercept(bitmap, 0x800, 0x100);
+    msr_bitmap_intercept(vcpu->msr_bitmap, 0x800, 0x100);
     if (!x2apic) {
         return;
     }
-    if (protected) {
-        allow_hardware_reads(bitmap);
-    } else if (register_virt) {
-        allow_virtual_reads(bitmap);
-    }
-    msr_bitmap_set(bitmap, IA32_X2APIC_TPR, false, false);
-    if (delivery) {
-        msr_bitmap_set(bitmap, IA32_X2APIC_EOI, true, false);
-        /* A protected local APIC is active while software has disabled it, and takes none then. */
-        msr_bitmap_set(bitmap, IA32_X2APIC_SELF_IPI, true,
-                       protected && !vcpu->lapic.software_enabled);
-    }
+    msr_bitmap_set_64(vcpu->msr_bitmap, 0x800, ~lapic_direct_reads(&vcpu->lapic),
+                      ~lapic_direct_writes(&vcpu->lapic));
 }
 
 /* Whether the guest's xAPIC is where the APIC-access page is. */
@@ -263,7 +215,7 @@ static void write_apic_controls(struct vcpu *vcpu)
     vmwrite(VMCS_SECONDARY_CONTROLS, vcpu->secondary_controls);
     apic_window_update(vcpu);
     vmwrite(VMCS_EPT_POINTER, ept_pointer(apic_port_ept(vcpu)));
-    write_msr_bitmap(vcpu, x2apic, active && lapic->vm->features.register_virt, active);
+    write_msr_bitmap(vcpu, x2apic);
 }
 
 static void write_delivery_fields(struct vcpu *vcpu)

@@ -33,6 +33,12 @@ void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_e
     set_bit(&bitmap[WRITE_OFFSET + byte_of(msr)], bit, write_exits);
 }
 
+void msr_bitmap_set_64(uint8_t *bitmap, uint32_t first, uint64_t read_exits, uint64_t write_exits)
+{
+    memcpy(&bitmap[byte_of(first)], &read_exits, sizeof(read_exits));
+    memcpy(&bitmap[WRITE_OFFSET + byte_of(first)], &write_exits, sizeof(write_exits));
+}
+
 void msr_bitmap_intercept(uint8_t *bitmap, uint32_t first, unsigned count)
 {
     memset(&bitmap[byte_of(first)], 0xFF, count / 8);

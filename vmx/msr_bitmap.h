@@ -13,6 +13,9 @@ bool msr_bitmap_covers(uint32_t msr);
 /* Set whether reads, writes of an MSR that the bitmap covers exit. */
 void msr_bitmap_set(uint8_t *bitmap, uint32_t msr, bool read_exits, bool write_exits);
 
+/* The same for 64 MSRs from first on, a multiple of 8 and all covered: bit n for MSR first + n. */
+void msr_bitmap_set_64(uint8_t *bitmap, uint32_t first, uint64_t read_exits, uint64_t write_exits);
+
 /* Have reads and writes of count MSRs from first on exit; both multiples of 8, all covered. */
 void msr_bitmap_intercept(uint8_t *bitmap, uint32_t first, unsigned count);
 

@@ -352,16 +352,22 @@ static void test_x2apic_ids(void **state)
 static void test_direct_msrs(void **state)
 {
     (void)state;
-    for (uint32_t msr = 0x7F0; msr <= 0x910; msr++) {
-        unsigned access = x2apic_access(msr);
-        bool computed = msr == 0x839 || msr == 0x82F;
-        assert_int_equal(lapic_msr_read_direct(msr, true, true), (access & R) != 0 && !computed);
-        assert_int_equal(lapic_msr_read_direct(msr, true, false),
-                         (access & R) != 0 && !computed && msr != 0x80A);
-        assert_int_equal(lapic_msr_read_direct(msr, false, true), msr == 0x808);
-        assert_int_equal(lapic_msr_write_direct(msr, true),
-                         msr == 0x808 || msr == 0x80B || msr == 0x83F);
-        assert_int_equal(lapic_msr_write_direct(msr, false), msr == 0x808);
+    struct lapic *lapic = &model.vcpu[0].lapic;
+    model_start(&model_all_features, 1);
+    model_enter_x2apic(0);
+    for (int active = 0; active <= 1; active++) {
+        for (int register_virt = 0; register_virt <= 1; register_virt++) {
+            lapic->apicv_active = active;
+            model.vm.features.register_virt = register_virt;
+            for (uint32_t n = 0; n < 64; n++) {
+                uint32_t msr = 0x800 + n;
+                bool stored = (x2apic_access(msr) & R) != 0 && msr != 0x839 && msr != 0x82F;
+                assert_int_equal(lapic_direct_reads(lapic) >> n & 1,
+                                 (stored && active && register_virt) || msr == 0x808);
+                assert_int_equal(lapic_direct_writes(lapic) >> n & 1,
+                                 msr == 0x808 || (active && (msr == 0x80B || msr == 0x83F)));
+            }
+        }
     }
 }
 
@@ -377,7 +383,7 @@ static void test_page_equals_registers(void **state)
     assert_int_equal(msr_set(0, APIC_DIVIDE, 0xB), RIVET_OK);
     model_enter(0);
     for (uint32_t msr = 0x800; msr <= 0x83F; msr++) {
-        if (lapic_msr_read_direct(msr, true, true)) {
+        if (lapic_direct_reads(&model.vcpu[0].lapic) >> (msr - 0x800) & 1) {
             uint64_t in_page;
             memcpy(&in_page, &model.vcpu[0].page[(msr - 0x800) * 16], 8);
             assert_int_equal(msr_get(0, (msr - 0x800) * 16), in_page);

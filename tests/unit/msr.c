@@ -386,6 +386,17 @@ static void bitmap_range(void **state)
     }
 }
 
+static void bitmap_64(void **state)
+{
+    uint8_t bitmap[MSR_BITMAP_SIZE] = { 0 };
+    (void)state;
+    msr_bitmap_set_64(bitmap, 0x800, BIT(63) | BIT(8), BIT(0));
+    for (uint32_t msr = 0; msr < 0x2000; msr++) {
+        assert_int_equal(msr_bitmap_exits(bitmap, msr, false), msr == 0x83F || msr == 0x808);
+        assert_int_equal(msr_bitmap_exits(bitmap, msr, true), msr == 0x800);
+    }
+}
+
 /* The x2APIC registers and all that the policy must see exit; the system-call MSRs do not. */
 static void bitmap_policy(void **state)
 {

@@ -98,9 +98,14 @@ static bool direct(unsigned index)
     return x2apic(index) && model.vm.features.x2apic_mode && model.vm.features.tpr_shadow;
 }
 
+static bool is_direct(uint64_t direct_msrs, uint32_t msr)
+{
+    return msr - 0x800 < 64 && (direct_msrs >> (msr - 0x800) & 1) != 0;
+}
+
 int guest_read_msr(unsigned index, uint32_t msr, uint64_t *value)
 {
-    if (direct(index) && lapic_msr_read_direct(msr, register_virt(index), active(index))) {
+    if (direct(index) && is_direct(lapic_direct_reads(&model.vcpu[index].lapic), msr)) {
         memcpy(value, &model.vcpu[index].page[(msr - 0x800) * 16], sizeof(*value));
         return RIVET_OK;
     }
@@ -109,7 +114,7 @@ int guest_read_msr(unsigned index, uint32_t msr, uint64_t *value)
 
 int guest_write_msr(unsigned index, uint32_t msr, uint64_t value)
 {
-    if (!direct(index) || !lapic_msr_write_direct(msr, active(index))) {
+    if (!direct(index) || !is_direct(lapic_direct_writes(&model.vcpu[index].lapic), msr)) {
         return lapic_write_msr(&model.vcpu[index].lapic, msr, value);
     }
     if (value >> 8 != 0 || (msr == 0x80B && value != 0)) {
