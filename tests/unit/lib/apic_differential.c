@@ -70,7 +70,11 @@ static int step(unsigned cpu)
 {
     struct model_vcpu *vcpu = &model.vcpu[cpu];
     bool hardware = vcpu->in_guest && lapic_apicv_active(&vcpu->lapic);
-    return hardware ? model_evaluate(cpu) : model_enter(cpu);
+    int vector = hardware ? model_evaluate(cpu) : model_enter(cpu);
+    while (vector < 0 && !vcpu->in_guest) { /* a kick came before its first instruction */
+        vector = model_enter(cpu);
+    }
+    return vector;
 }
 
 static bool deliver_round(void)

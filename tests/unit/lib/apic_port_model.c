@@ -267,16 +267,18 @@ void model_enter_x2apic(unsigned index)
 }
 
 /*
- * SDM, "Updating Non-Register State": RVI and SVI, PPR virtualization, pending virtual interrupts.
+ * SDM, "Updating Non-Register State": RVI and SVI, PPR virtualization, pending virtual interrupts. A kick
+ * that came on the way waits behind the entry and ends guest mode at once.
  */
 int model_enter(unsigned index)
 {
     struct model_vcpu *vcpu = &model.vcpu[index];
+    unsigned kicks = vcpu->kicks;
     vcpu->in_guest = false;
     lapic_after_exit(&vcpu->lapic);
     struct lapic_entry entry = lapic_before_entry(&vcpu->lapic, vcpu->interrupts_enabled);
 
-    vcpu->in_guest = true;
+    vcpu->in_guest = vcpu->kicks == kicks;
     if (!lapic_apicv_active(&vcpu->lapic)) {
         bool below = (*word(vcpu, APIC_TPR) >> 4 & 0xF) < vcpu->tpr_threshold;
         check(!below, "VM entry with TPR below its threshold");
