@@ -419,11 +419,17 @@ static void bitmap_policy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(unknown_msrs, set_up),  cmocka_unit_test_setup(quiet_faults, set_up),
-        cmocka_unit_test_setup(fixed_values, set_up),  cmocka_unit_test_setup(apic_msrs, set_up),
-        cmocka_unit_test_setup(tsc, set_up),           cmocka_unit_test_setup(misc_enable, set_up),
-        cmocka_unit_test_setup(mtrrs, set_up),         cmocka_unit_test_setup(pat, set_up),
-        cmocka_unit_test_setup(bitmap_bits, set_up),   cmocka_unit_test_setup(bitmap_range, set_up),
+        cmocka_unit_test_setup(unknown_msrs, set_up),
+        cmocka_unit_test_setup(quiet_faults, set_up),
+        cmocka_unit_test_setup(fixed_values, set_up),
+        cmocka_unit_test_setup(apic_msrs, set_up),
+        cmocka_unit_test_setup(tsc, set_up),
+        cmocka_unit_test_setup(misc_enable, set_up),
+        cmocka_unit_test_setup(mtrrs, set_up),
+        cmocka_unit_test_setup(pat, set_up),
+        cmocka_unit_test_setup(bitmap_bits, set_up),
+        cmocka_unit_test_setup(bitmap_range, set_up),
+        cmocka_unit_test(bitmap_64),
         cmocka_unit_test_setup(bitmap_policy, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
