@@ -44,17 +44,11 @@ void eoi_note_edge(struct lapic *lapic, uint8_t vector)
     clear_atomic(lapic->level_posted, vector);
 }
 
-/*
- * The EOI of a level concerns LINT0 and, unless SVR suppresses the broadcast, the I/O APICs. LINT0 is told
- * here; whether the I/O APICs must be.
- */
-static bool ends_level(struct lapic *lapic, uint8_t vector)
+/* Does an EOI of vector go out to the I/O APICs? */
+static bool broadcasts(const struct lapic *lapic, uint8_t vector)
 {
-    if (!page_test_vector(lapic, APIC_TMR, vector)) {
-        return false;
-    }
-    lvt_eoi(lapic, vector);
-    return (page_read(lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSION) == 0;
+    return page_test_vector(lapic, APIC_TMR, vector) &&
+           (page_read(lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSION) == 0;
 }
 
 /* vISR is up to date; do the rest of an EOI. */
@@ -64,7 +58,8 @@ static void finish(struct lapic *lapic, uint8_t vector)
     if (test_bit(lapic->old_route_exits, vector)) {
         apic_request(lapic, LAPIC_REQUEST_EOI_EXITS);
     }
-    if (ends_level(lapic, vector)) {
+    lvt_eoi(lapic, vector);
+    if (broadcasts(lapic, vector)) {
         ioapic_eoi(lapic->vm, vector);
     }
 }
@@ -102,7 +97,7 @@ static uint64_t outstanding(const struct lapic *lapic, unsigned word)
 static void make_up_for(struct lapic *lapic, uint8_t vector)
 {
     clear_atomic(lapic->level_posted, vector);
-    if (ends_level(lapic, vector)) {
+    if (broadcasts(lapic, vector)) {
         ioapic_eoi_locked(lapic->vm, vector);
     }
 }
@@ -119,6 +114,18 @@ static void make_up_for_missed(struct lapic *lapic)
             make_up_for(lapic, (uint8_t)(word * 64 + (unsigned)__builtin_ctzll(missed)));
         }
     }
+    uint8_t vector = lapic->lint0_accepted;
+    if (vector != 0 && (outstanding(lapic, vector / 64U) & BIT(vector % 64U)) == 0) {
+        lvt_eoi(lapic, vector);
+    }
+}
+
+/* Vectors whose EOI must exit: levels, and LINT0's even if an edge of that vector came later. */
+static uint64_t level_exits(const struct lapic *lapic, unsigned word)
+{
+    uint8_t vector = lapic->lint0_accepted;
+    uint64_t lint0 = vector != 0 && vector / 64U == word ? BIT(vector % 64U) : 0;
+    return atomic_load(&lapic->level_posted[word]) | lint0;
 }
 
 void eoi_publish_exits(struct lapic *lapic)
@@ -133,7 +140,7 @@ void eoi_publish_exits(struct lapic *lapic)
     }
     ioapic_level_routes_locked(lapic->vm, lapic->id, routes);
     for (unsigned word = 0; word < 4; word++) {
-        exits[word] = routes[word] | atomic_load(&lapic->level_posted[word]);
+        exits[word] = routes[word] | level_exits(lapic, word);
         lapic->old_route_exits[word] = exits[word] & ~routes[word];
         changed |= exits[word] != atomic_exchange(&lapic->eoi_exits[word], exits[word]);
     }

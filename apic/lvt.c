@@ -64,12 +64,11 @@ void lvt_eoi(struct lapic *lapic, uint8_t vector)
     }
 }
 
-void lvt_restore_lint0(struct lapic *lapic, uint32_t value)
+void lvt_restore_lint0(struct lapic *lapic, uint32_t value, uint8_t accepted)
 {
-    uint8_t vector = value & APIC_LVT_VECTOR;
+    uint8_t vector = accepted != 0 ? accepted : value & APIC_LVT_VECTOR;
     bool live =
-        (page_test_vector(lapic, APIC_IRR, vector) || page_test_vector(lapic, APIC_ISR, vector)) &&
-        page_test_vector(lapic, APIC_TMR, vector);
+        page_test_vector(lapic, APIC_IRR, vector) || page_test_vector(lapic, APIC_ISR, vector);
     set_lint0_accepted(lapic, (value & APIC_LVT_REMOTE_IRR) != 0 && live ? vector : 0);
 }
 

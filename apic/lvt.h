@@ -30,14 +30,14 @@ void lvt_write(struct lapic *lapic, uint32_t offset, uint32_t value);
 /* The local APIC was disabled by software: set every mask bit. */
 void lvt_mask_all(struct lapic *lapic);
 
-/* EOI of a level-triggered vector: remote IRR of LINT0 ends if it was LINT0's, and a high pin asks again. */
+/* EOI of a vector: remote IRR of LINT0 ends if it was for LINT0's level, and a high pin asks again. */
 void lvt_eoi(struct lapic *lapic, uint8_t vector);
 
 /*
- * LVT0 as saved, in which remote IRR counts if its vector is pending or in service as a level. The page
- * has LVT0 without it, vIRR, vISR and TMR already.
+ * LVT0 as saved, in which remote IRR counts if the vector accepted from LINT0 (0: the one in LVT0) is
+ * pending or in service. The page has LVT0 without it, vIRR and vISR already.
  */
-void lvt_restore_lint0(struct lapic *lapic, uint32_t value);
+void lvt_restore_lint0(struct lapic *lapic, uint32_t value, uint8_t accepted);
 
 /* Every entry to its value after reset: masked, nothing else. */
 void lvt_reset(struct lapic *lapic);

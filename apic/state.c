@@ -56,6 +56,7 @@ int lapic_get_state(struct lapic *lapic, struct lapic_state *state, const char *
     struct timer_count left = timer_read_exact_count(lapic);
     put(state, APIC_CURRENT_COUNT, left.count);
     put(state, LAPIC_STATE_FRACTION, left.fraction);
+    put(state, LAPIC_STATE_LINT0, lapic->lint0_accepted);
     if (x2apic) {
         put(state, APIC_ICR2, (uint32_t)(page_read_icr64(lapic) >> 32));
     }
@@ -96,6 +97,7 @@ static const struct rule rules[] = {
       "reserved bits in ESR" },
     { APIC_ICR, APIC_ICR_BITS | APIC_ICR_DELIVERY_STATUS, "reserved bits in ICR" },
     { APIC_DIVIDE, APIC_DIVIDE_BITS, "reserved bits in the divide configuration" },
+    { LAPIC_STATE_LINT0, APIC_LVT_VECTOR, "no vector as the one accepted from LINT0" },
 };
 
 static const char *check_lvt(const struct lapic *lapic, const struct lapic_state *state)
@@ -198,7 +200,7 @@ static void copy_lvt(struct lapic *lapic, const struct lapic_state *state)
             page_write(lapic, offset, value | forced);
         }
     }
-    lvt_restore_lint0(lapic, get(state, APIC_LVT_LINT0));
+    lvt_restore_lint0(lapic, get(state, APIC_LVT_LINT0), (uint8_t)get(state, LAPIC_STATE_LINT0));
 }
 
 /* 64 vectors of a bank. */

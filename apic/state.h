@@ -7,7 +7,8 @@
  *
  * In the layout ICR is two 32-bit registers in both modes (300H low, 310H high half), and the id is
  * 32 bits at 20H in x2APIC mode, bits 31:24 in xAPIC mode. At 394H, where Linux leaves 0, is what a
- * count-down needs to end on the same tick: how many TSC ticks of the current count are over.
+ * count-down needs to end on the same tick: how many TSC ticks of the current count are over; at 354H the
+ * vector for which LVT0's remote IRR is set, as LVT0 may name another one by now.
  */
 #pragma once
 
@@ -15,7 +16,7 @@
 
 #include "apic/lapic.h"
 
-enum { LAPIC_STATE_SIZE = 0x400, LAPIC_STATE_FRACTION = 0x394 };
+enum { LAPIC_STATE_SIZE = 0x400, LAPIC_STATE_FRACTION = 0x394, LAPIC_STATE_LINT0 = 0x354 };
 
 struct lapic_state {
     uint8_t regs[LAPIC_STATE_SIZE];

@@ -370,14 +370,57 @@ static void test_level_triggered_lint0_is_saved(void **state)
     model_eoi(0);
     assert_int_equal(model_enter(0), 0x44);
     /* Remote IRR of nothing that could be EOIed would stay for ever. */
-    uint32_t lvt = 0xC055, plain = 0x8044;
+    uint32_t lvt = 0xC055, plain = 0x8044, none = 0;
     memcpy(&saved.regs[APIC_LVT_LINT0], &lvt, sizeof(lvt));
+    memcpy(&saved.regs[LAPIC_STATE_LINT0], &none, sizeof(none));
     lapic_set_lint0(lapic_of(0), false);
     assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
     assert_false(lint0_remote_irr());
     /* Nor is every level in service LINT0's. */
     memcpy(&saved.regs[APIC_LVT_LINT0], &plain, sizeof(plain));
     assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_false(lint0_remote_irr());
+}
+
+/* An edge of the same vector clears TMR; the EOI is LINT0's all the same, also when it is virtualized. */
+static void test_level_triggered_lint0_and_an_edge_of_its_vector(void **state)
+{
+    (void)state;
+    struct lapic_state saved;
+    const char *reason;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    lapic_set_lint0(lapic_of(0), false);
+    assert_int_equal(apic_vm_deliver_msi(&model.vm, 0xFEE00000, 0x44), 1); /* pending behind it */
+    model_enter(0);
+    assert_true(lint0_remote_irr());
+    assert_int_equal(lapic_get_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    lapic_reset(lapic_of(0), false);
+    assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_true(lint0_remote_irr());
+    model_eoi(0);
+    assert_false(lint0_remote_irr());
+}
+
+/* What is saved names the vector that was accepted, not the one written since. */
+static void test_level_triggered_lint0_saved_with_another_vector(void **state)
+{
+    (void)state;
+    struct lapic_state saved;
+    const char *reason;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x8044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(model_enter(0), 0x44);
+    mmio_set(0, APIC_LVT_LINT0, 0x8055);
+    assert_int_equal(lapic_get_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    lapic_reset(lapic_of(0), false);
+    assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_true(lint0_remote_irr());
+    lapic_set_lint0(lapic_of(0), false);
+    model_eoi(0);
     assert_false(lint0_remote_irr());
 }
 
@@ -484,6 +527,8 @@ int main(void)
         cmocka_unit_test(test_level_triggered_lint0),
         cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
         cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
+        cmocka_unit_test(test_level_triggered_lint0_and_an_edge_of_its_vector),
+        cmocka_unit_test(test_level_triggered_lint0_saved_with_another_vector),
         cmocka_unit_test(test_level_triggered_lint0_under_another_level),
         cmocka_unit_test(test_reset_forgets_what_lint0_was_accepted_for),
         cmocka_unit_test(test_level_triggered_lint0_is_saved),

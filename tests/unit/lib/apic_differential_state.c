@@ -121,6 +121,13 @@ static void scribble(struct lapic_state *state)
     }
 }
 
+/* "Self-IPI Virtualization" sets a bit of VIRR and leaves VTMR as it was; the reference clears it. */
+static uint8_t left_by_self_ipis(const struct model_vcpu *vcpu, uint32_t place)
+{
+    uint32_t in_tmr = place - 0x180;
+    return in_tmr < 0x80 && in_tmr % 16 < 4 ? vcpu->self_ipis[in_tmr / 16 * 4 + in_tmr % 16] : 0;
+}
+
 /* The state that is saved, and another one set, which may be malformed. */
 static void set_state(unsigned cpu)
 {
@@ -135,9 +142,8 @@ static void set_state(unsigned cpu)
     same((uint64_t)lapic_get_state(&vcpu->lapic, &state, &reason), RIVET_OK, "save", 0);
     ref_get_state(&ref, cpu, expected.regs);
     for (uint32_t i = 0; i < LAPIC_STATE_SIZE; i++) {
-        /* "Self-IPI Virtualization" sets a bit of VIRR and leaves VTMR as it was. */
-        bool hardware = model.vm.features.interrupt_delivery && i >= 0x180 && i < 0x200;
-        same(hardware || state.regs[i] == expected.regs[i], true, "saved state", i);
+        uint8_t more = state.regs[i] & left_by_self_ipis(vcpu, i);
+        same(state.regs[i] & ~more, expected.regs[i] & ~more, "saved state", i);
     }
     scribble(&state);
     int result = lapic_set_state(&vcpu->lapic, &state, &reason);

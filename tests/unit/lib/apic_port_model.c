@@ -334,6 +334,7 @@ void model_self_ipi(unsigned index, uint8_t vector)
 {
     struct model_vcpu *vcpu = &model.vcpu[index];
     set_bit(vcpu, APIC_IRR, vector, true);
+    vcpu->self_ipis[vector / 8] |= (uint8_t)(1U << vector % 8);
     vcpu->rvi = vector > vcpu->rvi ? vector : vcpu->rvi;
 }
 

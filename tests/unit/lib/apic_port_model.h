@@ -32,6 +32,7 @@ struct model_vcpu {
     unsigned status_writes, threshold_writes, bitmap_writes;
     unsigned self_notifications, fresh_pages;
     bool notification_pending; /* in the host's local APIC */
+    uint8_t self_ipis[32];     /* bit per vector: hardware has sent it as a self-IPI */
 };
 
 struct model {

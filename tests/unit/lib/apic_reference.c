@@ -296,11 +296,9 @@ static void eoi(struct ref *ref, struct ref_lapic *apic)
         return;
     }
     apic->isr[vector] = false;
-    if (apic->tmr[vector]) {
-        ref_lint0_eoi(apic, (unsigned)vector);
-        if ((apic->svr & 0x1000) == 0) {
-            ref_ioapic_eoi(ref, (unsigned)vector);
-        }
+    ref_lint0_eoi(apic, (unsigned)vector);
+    if (apic->tmr[vector] && (apic->svr & 0x1000) == 0) {
+        ref_ioapic_eoi(ref, (unsigned)vector);
     }
 }
 

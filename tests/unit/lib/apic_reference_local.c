@@ -108,6 +108,7 @@ void ref_get_state(const struct ref *ref, unsigned cpu, uint8_t *bytes)
         }
     }
     put(bytes, 0x394, apic->count != 0 ? apic->phase : 0);
+    put(bytes, 0x354, apic->lint0_vector);
 }
 
 static const struct {
@@ -141,6 +142,9 @@ static bool is_legal(const struct ref_lapic *apic, unsigned cpu, const uint8_t *
     if (id != cpu && (mode(apic) == X2APIC || (id & 0xFFFFFF) != 0)) {
         return false;
     }
+    if (get(bytes, 0x354) > 255) {
+        return false;
+    }
     return lvt_is_legal(bytes) && count <= get(bytes, 0x380) && get(bytes, 0x394) < unit;
 }
 
@@ -158,8 +162,9 @@ static void set_vectors(struct ref_lapic *apic, const uint8_t *bytes)
 static void set_lvts(struct ref_lapic *apic, const uint8_t *bytes)
 {
     uint32_t lint0 = get(bytes, 0x350);
-    uint8_t vector = (uint8_t)lint0;
-    bool live = (apic->irr[vector] || apic->isr[vector]) && apic->tmr[vector];
+    uint8_t accepted = (uint8_t)get(bytes, 0x354);
+    uint8_t vector = accepted != 0 ? accepted : (uint8_t)lint0;
+    bool live = apic->irr[vector] || apic->isr[vector];
 
     for (uint32_t offset = 0x2F0; offset <= 0x370; offset += 16) {
         if (ref_lvt_at(offset) >= 0) {
