@@ -58,7 +58,8 @@ static void set_lint0_accepted(struct lapic *lapic, uint8_t vector)
 
 void lvt_eoi(struct lapic *lapic, uint8_t vector)
 {
-    if (vector == lapic->lint0_accepted) {
+    /* 0 is also the vector of an EOI with nothing in service ("EOI Virtualization"). */
+    if (lapic->lint0_accepted != 0 && vector == lapic->lint0_accepted) {
         set_lint0_accepted(lapic, 0);
         look_at_lint0(lapic);
     }

@@ -33,7 +33,8 @@ struct lapic_pending {
 /*
  * All: owner, root mode, VMCS current or the vCPU loaded nowhere; the restoring ones before the vCPU
  * runs. What posts to it from elsewhere, other vCPUs and devices, is stopped from the first piece saved
- * to the last one restored, or what it posts is lost. A protected local APIC (docs/interrupts.md) can be
+ * to the last one restored, or what it posts is lost; after the last one, a state from elsewhere needs
+ * ioapic_retry. A protected local APIC (docs/interrupts.md) can be
  * neither saved nor restored: all that return an error refuse it.
  */
 

@@ -424,6 +424,24 @@ static void test_level_triggered_lint0_saved_with_another_vector(void **state)
     assert_false(lint0_remote_irr());
 }
 
+/* Hardware reports the EOI of vector 0 when nothing is in service; it ends no level of LINT0. */
+static void test_eoi_of_nothing_is_not_lint0s(void **state)
+{
+    (void)state;
+    struct lapic_state saved;
+    const char *reason;
+    uint32_t open = 0x8044;
+    start(&model_all_features);
+    mmio_set(0, APIC_LVT_LINT0, 0x18044);
+    lapic_set_lint0(lapic_of(0), true);
+    assert_int_equal(lapic_get_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    memcpy(&saved.regs[APIC_LVT_LINT0], &open, sizeof(open));
+    assert_int_equal(lapic_set_state(lapic_of(0), &saved, &reason), RIVET_OK);
+    assert_int_equal(model_enter(0), -1);
+    lapic_eoi_induced(lapic_of(0), 0);
+    assert_int_equal(model_enter(0), -1);
+}
+
 /* Only fixed interrupts have a level. */
 static void test_lint0_nmi_is_edge_triggered(void **state)
 {
@@ -528,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_level_triggered_lint0_fires_when_unmasked),
         cmocka_unit_test(test_remote_irr_of_lint0_cannot_be_written),
         cmocka_unit_test(test_level_triggered_lint0_and_an_edge_of_its_vector),
+        cmocka_unit_test(test_eoi_of_nothing_is_not_lint0s),
         cmocka_unit_test(test_level_triggered_lint0_saved_with_another_vector),
         cmocka_unit_test(test_level_triggered_lint0_under_another_level),
         cmocka_unit_test(test_reset_forgets_what_lint0_was_accepted_for),
